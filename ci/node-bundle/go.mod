@@ -1,0 +1,3 @@
+module plimsoll.dev/node-bundle
+
+go 1.26.0
