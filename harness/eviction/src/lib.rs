@@ -1,0 +1,1 @@
+//! How the kubelet evicts pods under node pressure, as pure functions.

@@ -1,0 +1,3 @@
+//! Fills memory exactly and says what it holds.
+
+fn main() {}

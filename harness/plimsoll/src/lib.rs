@@ -1,0 +1,1 @@
+//! Tests what Kubernetes nodes do under pressure.
