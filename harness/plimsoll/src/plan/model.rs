@@ -1,0 +1,427 @@
+//! The types of a plan. A plan holds no references to files: what a scenario named is read by then.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The label that every object of a run carries: the name under which the scenario knows it.
+pub const WORKLOAD_LABEL: &str = "plimsoll.dev/workload";
+/// The namespace that a run's namespaced objects live in, unless a manifest names another.
+pub const NAMESPACE: &str = "plimsoll";
+/// The image of the filler, as it is imported into every node.
+pub const HOG_IMAGE: &str = "docker.io/plimsoll/hog:1";
+/// The image of the pod sandbox, as it is imported into every node.
+pub const PAUSE_IMAGE: &str = "docker.io/plimsoll/pause:1";
+
+/// A scenario, resolved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// The scenario's `metadata.name`.
+    pub name: String,
+    /// What it shows, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The scenario's `metadata.labels`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// The Kubernetes version of the bundle to run on, such as `1.36.3`.
+    pub kubernetes: String,
+    /// The nodes, at least one.
+    pub nodes: Vec<NodePlan>,
+    /// Objects that are created before the first step, in order: priority classes, then manifests that no
+    /// step starts.
+    pub objects: Vec<PlannedObject>,
+    /// What `start` and `apply` steps create, by name.
+    pub workloads: BTreeMap<String, WorkloadPlan>,
+    /// What happens, in order.
+    pub steps: Vec<PlannedStep>,
+    /// What must turn out to be so.
+    pub expectations: Vec<Expectation>,
+}
+
+/// One node and its bounds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodePlan {
+    /// The node's name.
+    pub name: String,
+    /// Memory in bytes: both the kernel's limit and the capacity that the kubelet sees.
+    pub memory: u64,
+    /// The filesystem of the kubelet, in bytes.
+    pub nodefs: FilesystemPlan,
+    /// The filesystem of images and writable layers; absent where one filesystem serves both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imagefs: Option<FilesystemPlan>,
+    /// Labels of the Node object.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Taints that the node registers with, as `core/v1` Taint objects.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taints: Vec<Value>,
+    /// The scenario's own KubeletConfiguration fields, verbatim. The node adds what it needs for itself
+    /// (runtime endpoint, certificates) and never overrides what stands here.
+    pub kubelet: Value,
+}
+
+/// The bounds of one filesystem.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FilesystemPlan {
+    /// Size of the backing image in bytes.
+    pub size: u64,
+    /// Number of inodes; absent for the filesystem's own choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inodes: Option<u64>,
+}
+
+/// A Kubernetes object to create, whole, with our labels on it and on its pod template.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedObject {
+    /// `apiVersion`, `kind`, `metadata` and the rest, as plain JSON.
+    pub object: Value,
+    /// Where the scenario or manifest says it.
+    pub location: Location,
+}
+
+/// What one name in `start:` stands for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkloadPlan {
+    /// The name.
+    pub name: String,
+    /// The objects to create, in order.
+    pub objects: Vec<PlannedObject>,
+    /// What its filler takes, if the scenario gave it one; manifests that run the filler by themselves have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fill: Option<FillPlan>,
+    /// Number of pods that it stands for at first (1 for a pod, `replicas` for a controller).
+    pub pods: u32,
+}
+
+/// An amount of memory to take at a rate and hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FillPlan {
+    /// Bytes of memory to hold in the end.
+    pub memory: u64,
+    /// Bytes per second; absent for as fast as the machine can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u64>,
+    /// Bytes taken at once, before the pace begins.
+    #[serde(default)]
+    pub start_at: u64,
+}
+
+/// A place in a file that a person wrote. Lines and columns count from 1.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Location {
+    /// The file, as it was named on the command line or relative to the scenario.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column, from 1.
+    pub column: u32,
+}
+
+impl std::fmt::Display for Location {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+/// A step and where it stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedStep {
+    /// Where the scenario says it.
+    pub location: Location,
+    /// What is done.
+    pub action: Action,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Action {
+    /// Create the objects of these workloads.
+    Start(Vec<String>),
+    /// Wait until something is so; a failure to become so in time fails the run's later steps but not the watching.
+    Wait(Wait),
+    /// Go on watching for this long, so that what must not happen has had time to happen.
+    Observe(#[serde(with = "duration_seconds")] Duration),
+    /// Change what a running filler holds, or start one on a node outside every pod.
+    Fill {
+        /// Whose filler.
+        target: FillTarget,
+        /// What it holds from now on.
+        fill: FillPlan,
+    },
+    /// Create or replace these objects.
+    Apply(Vec<PlannedObject>),
+    /// Delete the objects of these workloads.
+    Delete(Vec<String>),
+}
+
+/// Who fills.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FillTarget {
+    /// The filler of a workload's pods.
+    Workload(String),
+    /// A process on this node that belongs to no pod.
+    Node(String),
+}
+
+/// A bounded wait.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Wait {
+    /// What must become so.
+    pub until: Until,
+    /// How long at most.
+    #[serde(with = "duration_seconds")]
+    pub within: Duration,
+}
+
+/// What a wait waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Until {
+    /// Every pod of these workloads has phase Running (as many as the workload asks for).
+    Running(Vec<String>),
+    /// Every pod of these workloads is Ready.
+    Ready(Vec<String>),
+    /// At least this many pods were evicted by the kubelet since the run began.
+    Evictions(u32),
+    /// At least this many pods were rejected by the kubelet at admission since the run began.
+    Rejections(u32),
+    /// At least this many OOM kills happened since the run began.
+    OomKills(u32),
+    /// A node's condition is true (`raised`) or, having been true, is false again.
+    Condition {
+        /// The node.
+        node: String,
+        /// Such as `MemoryPressure`.
+        condition: String,
+        /// True to wait for it to be raised, false for it to be cleared.
+        raised: bool,
+    },
+    /// No pod of these workloads is left, or all have ended (Failed or Succeeded).
+    Gone(Vec<String>),
+    /// The fillers of these workloads report that they hold their whole amount.
+    Filled(Vec<String>),
+}
+
+/// One line of `expect:`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Expectation {
+    /// Where the scenario says it.
+    pub location: Location,
+    /// What it says.
+    pub expect: Expect,
+}
+
+/// What must turn out to be so. Names are names of workloads; they stand for all their pods.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Expect {
+    /// Exactly these were evicted by the kubelet for a resource that was low, group after group; inside a group any order.
+    /// A workload may stand in several groups (a controller's pods that go one after another).
+    Evicted(Vec<BTreeSet<String>>),
+    /// Every pod of these workloads ran until the end of the run, with no restart.
+    Survive(Vec<String>),
+    /// How much the evictions of one signal gave back.
+    Reclaimed {
+        /// Such as `memory.available`.
+        signal: String,
+        /// Bytes or counts.
+        #[serde(flatten)]
+        band: Band,
+        /// The least that `available` must be after the last eviction: threshold and minimum reclaim together are met.
+        minimum_reclaim: bool,
+    },
+    /// These conditions were raised and cleared in this order, and no other pressure condition was.
+    Conditions(Vec<ConditionExpectation>),
+    /// Whom the kernel killed for memory: exactly these workloads; empty means nobody and nothing on the node.
+    OomKills(BTreeSet<String>),
+    /// Exactly these were rejected by the kubelet at admission.
+    Rejected(BTreeSet<String>),
+    /// What the kubelet said on evicting this workload's pod.
+    Message(MessageExpectation),
+    /// At most this long from the sample at which the signal's threshold was crossed to the eviction.
+    Within {
+        /// Such as `memory.available`.
+        signal: String,
+        /// The bound.
+        #[serde(with = "duration_seconds")]
+        limit: Duration,
+    },
+    /// At most this long from the first sign of termination of this workload's pod to its end.
+    Terminated {
+        /// The workload.
+        workload: String,
+        /// The bound in seconds, both ends optional.
+        #[serde(flatten)]
+        seconds: Band,
+    },
+    /// A controller replaced this workload's evicted pods.
+    Replaced(ReplacedExpectation),
+}
+
+impl Expect {
+    /// The key under `expect:` that this is written as.
+    #[must_use]
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Evicted(_) => "evicted",
+            Self::Survive(_) => "survive",
+            Self::Reclaimed { .. } => "reclaimed",
+            Self::Conditions(_) => "conditions",
+            Self::OomKills(_) => "oomKills",
+            Self::Rejected(_) => "rejected",
+            Self::Message(_) => "message",
+            Self::Within { .. } => "within",
+            Self::Terminated { .. } => "terminated",
+            Self::Replaced(_) => "replaced",
+        }
+    }
+}
+
+/// An amount between two bounds, both included, either absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Band {
+    /// The least that holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_least: Option<i64>,
+    /// The most that holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_most: Option<i64>,
+}
+
+impl Band {
+    /// Whether the amount lies in the band.
+    #[must_use]
+    pub fn holds(&self, amount: i64) -> bool {
+        self.at_least.is_none_or(|least| amount >= least) && self.at_most.is_none_or(|most| amount <= most)
+    }
+}
+
+/// A condition that must have been raised and, unless said otherwise, cleared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConditionExpectation {
+    /// The node.
+    pub node: String,
+    /// Such as `MemoryPressure`.
+    pub condition: String,
+    /// The most time from the crossing of a threshold of its signals to the condition.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_duration_seconds")]
+    pub raised_within: Option<Duration>,
+    /// Whether it must also have cleared before the run ended.
+    pub cleared: bool,
+    /// The most time from raised to cleared.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_duration_seconds")]
+    pub cleared_within: Option<Duration>,
+}
+
+/// What the kubelet must have said. Absent fields are not looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MessageExpectation {
+    /// The workload whose eviction it is.
+    pub workload: String,
+    /// The starved resource, such as `memory`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    /// The threshold quantity in bytes or counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<Band>,
+    /// What was available, in bytes or counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub available: Option<Band>,
+    /// The container it must name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// What the container was using.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub using: Option<Band>,
+    /// What it requested.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<Band>,
+}
+
+/// What became of a controller's evicted pods.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplacedExpectation {
+    /// The workload, a controller.
+    pub workload: String,
+    /// Where the successor went; absent when it does not matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<ReplacedOn>,
+    /// Whether the last successor runs at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<bool>,
+    /// How many successors there were.
+    #[serde(default)]
+    pub times: Band,
+    /// The most times that a successor came back to the node its predecessor was evicted from, and was evicted again.
+    #[serde(default)]
+    pub loops: Band,
+}
+
+/// Where a successor went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ReplacedOn {
+    /// The node that its predecessor was evicted from.
+    Same,
+    /// Another node.
+    Other,
+    /// This node.
+    Node(String),
+    /// Nowhere: it stayed Pending.
+    Nowhere,
+}
+
+/// Durations as seconds, with fractions.
+pub mod duration_seconds {
+    use super::*;
+
+    /// Writes seconds.
+    ///
+    /// # Errors
+    /// The serializer's own.
+    pub fn serialize<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(duration.as_secs_f64())
+    }
+
+    /// Reads seconds.
+    ///
+    /// # Errors
+    /// When they are not a length of time.
+    pub fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        Duration::try_from_secs_f64(f64::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+mod optional_duration_seconds {
+    use super::*;
+
+    #[expect(clippy::ref_option, reason = "serde's `with` hands it over so")]
+    pub(super) fn serialize<S: serde::Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        duration.map(|duration| duration.as_secs_f64()).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        Option::<f64>::deserialize(deserializer)?
+            .map(|seconds| Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom))
+            .transpose()
+    }
+}
