@@ -1,1 +1,6 @@
 //! How the kubelet evicts pods under node pressure, as pure functions.
+//!
+//! Every rule follows Kubernetes 1.36.3 and names the upstream function that it follows.
+
+pub mod duration;
+pub mod quantity;
