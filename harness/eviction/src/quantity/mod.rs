@@ -74,6 +74,19 @@ impl Quantity {
         Self::new(count, Format::DecimalSi)
     }
 
+    /// Reads a text that Kubernetes printed, and prints it again the same way: bytes that divide by 1000 but
+    /// not by 1024 are printed without a suffix, which alone would read as a decimal number.
+    ///
+    /// # Errors
+    /// As for [`FromStr`](std::str::FromStr).
+    pub fn from_printed(text: &str) -> Result<Self, ParseQuantityError> {
+        let mut quantity: Self = text.parse()?;
+        if quantity.to_string() != text {
+            quantity.spelling = Some(text.into());
+        }
+        Ok(quantity)
+    }
+
     /// The suffix family that this quantity is printed in.
     #[must_use]
     pub const fn format(&self) -> Format {
