@@ -1,3 +1,10 @@
-//! Fills memory exactly and says what it holds.
+//! The filler: takes an amount of a resource at a rate, holds it, and says what it truly holds.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use plimsoll_hog::command_line::CommandLine;
+
+fn main() -> ExitCode {
+    CommandLine::parse().run()
+}

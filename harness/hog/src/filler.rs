@@ -1,0 +1,68 @@
+//! What every filler can do. Pacing, commands, signals and reports are the session's, once for all of them.
+
+use std::io;
+
+use crate::report::{Resource, Unit};
+
+/// The resource could not be had. The filler ends and says so in its last report.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {source}")]
+pub struct Shortage {
+    /// What was being done.
+    pub what: String,
+    /// What the kernel answered.
+    pub source: io::Error,
+}
+
+impl Shortage {
+    /// `source` came up while doing `what`.
+    pub fn new(what: impl Into<String>, source: impl Into<io::Error>) -> Shortage {
+        Shortage { what: what.into(), source: source.into() }
+    }
+}
+
+/// Something that takes an amount of one resource and gives it back.
+pub trait Filler {
+    /// What it fills.
+    fn resource(&self) -> Resource;
+
+    /// What its amounts are counted in.
+    fn unit(&self) -> Unit;
+
+    /// The smallest amount that can be taken; amounts are rounded up to a multiple of it.
+    fn granule(&self) -> u64 {
+        1
+    }
+
+    /// Makes ready for holding `target`, taking nothing of the resource yet.
+    ///
+    /// # Errors
+    ///
+    /// When it is certain already that `target` can not be had.
+    fn prepare(&mut self, target: u64) -> Result<(), Shortage>;
+
+    /// Does a piece of the way to `goal`, up or down: at most some ten milliseconds of it, so that
+    /// commands are answered meanwhile. `goal` is a multiple of the granule and at most what was prepared.
+    ///
+    /// # Errors
+    ///
+    /// When the resource can not be had.
+    fn advance(&mut self, goal: u64) -> Result<(), Shortage>;
+
+    /// What has been taken, by the filler's own account.
+    fn filled(&self) -> u64;
+
+    /// What the kernel says is held, for this filler's own fill and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// When it can not be measured.
+    fn holds(&mut self) -> io::Result<u64>;
+
+    /// Gives everything back.
+    ///
+    /// # Errors
+    ///
+    /// When something could not be given back.
+    fn release(&mut self) -> io::Result<()>;
+}
