@@ -1,0 +1,49 @@
+//! The flags and files of what an init starts. Pure: text in, text out.
+
+mod containerd;
+mod control_plane;
+mod kubelet;
+
+pub use containerd::{cni_configuration, containerd_configuration};
+pub use control_plane::{apiserver, controller_manager, etcd, scheduler};
+pub use kubelet::{kubelet, kubelet_configuration, kubelet_serving_certificate};
+
+use crate::config::RUN;
+
+/// A program to start: its name in [`crate::config::BIN`] and its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Component {
+    /// The program, which is also the component's name.
+    pub name: &'static str,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+}
+
+impl Component {
+    fn new<const N: usize>(name: &'static str, arguments: [String; N]) -> Self {
+        Self { name, arguments: arguments.into() }
+    }
+}
+
+/// A file of a node's credentials.
+#[must_use]
+pub fn pki_file(name: &str) -> String {
+    format!("{RUN}/pki/{name}")
+}
+
+/// A kubeconfig that names its credentials by path.
+#[must_use]
+pub fn kubeconfig(server: &str, client: &str) -> String {
+    serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "plimsoll", "cluster": {"server": server, "certificate-authority": pki_file("ca.crt")}}],
+        "users": [{"name": client, "user": {
+            "client-certificate": pki_file(&format!("{client}.crt")),
+            "client-key": pki_file(&format!("{client}.key")),
+        }}],
+        "contexts": [{"name": "plimsoll", "context": {"cluster": "plimsoll", "user": client}}],
+        "current-context": "plimsoll",
+    })
+    .to_string()
+}

@@ -1,0 +1,127 @@
+//! What an init is told, and where things lie inside a node. The same on every cluster.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+/// Where the bundle's programs lie inside a node.
+pub const BIN: &str = "/plimsoll/bin";
+/// Where our own programs lie inside a node: the init and the filler.
+pub const PROGRAMS: &str = "/plimsoll/programs";
+/// Where a node finds what is its own: configuration, credentials, logs, disk images, the control socket.
+pub const RUN: &str = "/plimsoll/run";
+/// Where the machine's own root lies before a node on `host` puts its copy-on-write root over it.
+pub const MACHINE: &str = "/plimsoll/machine";
+/// Port of the API server inside the control plane's network.
+pub const API_PORT: u16 = 6443;
+/// Port of the kubelet's API.
+pub const KUBELET_PORT: u16 = 10250;
+
+/// What the init of a control plane or a node is told, in `config.json` in [`RUN`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InitConfig {
+    /// The run's identifier; it is part of the cgroup's path.
+    pub run: String,
+    /// `control-plane` or the node's name.
+    pub name: String,
+    /// What kind of machine this is to become.
+    pub role: Role,
+    /// Whether the init ends when its standard input does: then nothing outlives whoever started it.
+    pub lifeline: bool,
+}
+
+/// What an init makes of its container.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Role {
+    /// etcd, the API server, the controller manager and the scheduler.
+    ControlPlane(ControlPlaneConfig),
+    /// containerd, the kubelet and pods.
+    Node(Box<NodeConfig>),
+}
+
+/// The control plane.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ControlPlaneConfig {
+    /// The address that nodes reach it by; absent to take the one of the default route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Ipv4Addr>,
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeConfig {
+    /// The API server, such as `https://10.77.0.1:6443`.
+    pub api_server: String,
+    /// The node's own address; absent to take the one of the default route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Ipv4Addr>,
+    /// Memory capacity in bytes. The container's own limit is the same, and whoever starts it sets it.
+    pub memory: u64,
+    /// Size of the filesystem under the kubelet, in bytes, and its least number of inodes.
+    pub nodefs: Filesystem,
+    /// Size of the filesystem under containerd; absent where nodefs serves both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imagefs: Option<Filesystem>,
+    /// Fields of the KubeletConfiguration that win over ours.
+    pub kubelet: serde_json::Value,
+    /// Labels of the Node object.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Taints to register with.
+    #[serde(default)]
+    pub taints: Vec<serde_json::Value>,
+    /// Whether the machine's root lies at [`MACHINE`] and becomes the lower layer of the node's own.
+    pub machine_root: bool,
+    /// Names of images, all in the archive `images.tar` in [`RUN`], that image garbage collection must not take.
+    pub pinned_images: Vec<String>,
+    /// The image of pod sandboxes.
+    pub sandbox_image: String,
+}
+
+/// A bounded filesystem.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Filesystem {
+    /// Bytes.
+    pub size: u64,
+    /// The least number of inodes; absent for one in 16 KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inodes: Option<u64>,
+}
+
+/// What the control socket of a node takes, one JSON document a line; each is answered by one [`ControlAnswer`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum ControlRequest {
+    /// Hold this much memory in a process outside every pod, from now on.
+    Fill {
+        /// Bytes in all.
+        memory: u64,
+        /// Bytes per second; absent for as fast as it goes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rate: Option<u64>,
+        /// Bytes that are taken at once.
+        #[serde(default)]
+        start_at: u64,
+    },
+    /// End a component with SIGKILL, for tests of what happens then.
+    Kill {
+        /// Such as `kubelet`.
+        component: String,
+    },
+}
+
+/// What the control socket answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ControlAnswer {
+    /// It is being done.
+    Done,
+    /// It can not be done, and why.
+    Refused(String),
+}

@@ -1,0 +1,105 @@
+//! Taking commands on a socket in the node's run folder.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::supervise::Supervisor;
+use super::{InitError, Voice};
+use crate::config::{ControlAnswer, ControlRequest, PROGRAMS, RUN};
+use crate::report::Fact;
+
+/// The component name of the filler outside every pod.
+const FILLER: &str = "plimsoll-hog";
+
+/// Listens in a thread. Only root reaches the socket.
+pub(super) fn listen(supervisor: &Supervisor, voice: &Voice) -> Result<(), InitError> {
+    let path = Path::new(RUN).join("control.sock");
+    let _ = fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).map_err(InitError::context(path.display()))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(InitError::context(path.display()))?;
+    let control = Control { supervisor: supervisor.clone(), voice: voice.clone(), filling: Arc::default() };
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let control = control.clone();
+            std::thread::spawn(move || control.serve(stream));
+        }
+    });
+    Ok(())
+}
+
+/// Hands one request, JSON, to the init of the node that this process runs in, and returns its answer.
+///
+/// # Errors
+/// When no init listens.
+pub fn ask(request: &str) -> Result<String, InitError> {
+    let path = Path::new(RUN).join("control.sock");
+    let mut stream = UnixStream::connect(&path).map_err(InitError::context(path.display()))?;
+    stream.write_all(request.as_bytes()).and_then(|()| stream.write_all(b"\n")).map_err(InitError::context("asking"))?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).map_err(InitError::context("the answer"))?;
+    Ok(answer.trim_end().to_owned())
+}
+
+#[derive(Clone)]
+struct Control {
+    supervisor: Supervisor,
+    voice: Voice,
+    filling: Arc<Mutex<bool>>,
+}
+
+impl Control {
+    fn serve(&self, mut stream: UnixStream) {
+        let Ok(reader) = stream.try_clone() else { return };
+        for line in BufReader::new(reader).lines().map_while(Result::ok) {
+            let answer = match serde_json::from_str(&line) {
+                Ok(request) => self.answer(request).map_or_else(|error| ControlAnswer::Refused(error.0), |()| ControlAnswer::Done),
+                Err(error) => ControlAnswer::Refused(format!("not a request: {error}")),
+            };
+            let Ok(mut text) = serde_json::to_vec(&answer) else { return };
+            text.push(b'\n');
+            if stream.write_all(&text).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn answer(&self, request: ControlRequest) -> Result<(), InitError> {
+        match request {
+            ControlRequest::Kill { component } => self.supervisor.kill(&component),
+            ControlRequest::Fill { memory, rate, start_at } => self.fill(memory, rate, start_at),
+        }
+    }
+
+    /// The first request starts the filler, later ones change what it holds.
+    fn fill(&self, memory: u64, rate: Option<u64>, start_at: u64) -> Result<(), InitError> {
+        let mut filling = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
+        let socket = format!("--control={RUN}/filler.sock");
+        let mut command = Command::new(format!("{PROGRAMS}/plimsoll-hog"));
+        command.stdin(Stdio::null()).stderr(Stdio::null());
+        let amount = format!("--amount={memory}");
+        let rate = rate.map(|rate| format!("--rate={rate}/s"));
+        if *filling {
+            command.arg("set").args([&amount, &socket]).args(rate).stdout(Stdio::null());
+            return self.supervisor.run_to_end("changing the filler", &mut command);
+        }
+        command.arg("memory").args([&amount, &format!("--start-at={start_at}"), &socket]).args(rate).stdout(Stdio::piped());
+        let mut child = self.supervisor.spawn(FILLER, &mut command)?;
+        *filling = true;
+        if let Some(output) = child.stdout.take() {
+            let voice = self.voice.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(output).lines().map_while(Result::ok) {
+                    if let Ok(line) = serde_json::from_str(&line) {
+                        voice.say(Fact::Filler { line });
+                    }
+                }
+            });
+        }
+        Ok(())
+    }
+}

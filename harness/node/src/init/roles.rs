@@ -1,0 +1,146 @@
+//! What each role starts, and in which order.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::supervise::Supervisor;
+use super::{InitError, Voice, cgroup, control, kernel_log, mounts, network, sampler};
+use crate::component::{self, Component, kubeconfig};
+use crate::config::{API_PORT, BIN, ControlPlaneConfig, InitConfig, NodeConfig, RUN};
+
+/// How long etcd and the API server may take to listen.
+const LISTEN_WITHIN: Duration = Duration::from_secs(60);
+/// How long containerd may take to answer.
+const CONTAINERD_WITHIN: Duration = Duration::from_secs(60);
+/// How long the network may take to be there.
+const NETWORK_WITHIN: Duration = Duration::from_secs(20);
+
+/// Starts the control plane. etcd first, and the API server only when it listens: started together, the API
+/// server's first connection fails and waits out a back-off. The others wait for the API server's port, since
+/// they would only take its processor time before.
+pub(super) fn control_plane(config: &InitConfig, role: &ControlPlaneConfig, voice: &Voice) -> Result<(), InitError> {
+    mounts::common_files(&config.name)?;
+    let supervisor = Supervisor::new(voice.clone());
+    supervisor.start(&component::etcd())?;
+    let address = match role.address {
+        Some(address) => address,
+        None => network::own_address(NETWORK_WITHIN)?,
+    };
+    for client in ["controller-manager", "scheduler"] {
+        let text = kubeconfig(&format!("https://{}:{API_PORT}", Ipv4Addr::LOCALHOST), client);
+        write(&format!("{client}.kubeconfig"), &text)?;
+    }
+    let starter = supervisor.clone();
+    let speaker = voice.clone();
+    std::thread::spawn(move || {
+        if let Err(error) = start_after_etcd(&starter, &speaker, address) {
+            speaker.fatal(&error.0);
+            std::process::exit(1);
+        }
+    });
+    supervisor.run()
+}
+
+fn start_after_etcd(supervisor: &Supervisor, voice: &Voice, address: Ipv4Addr) -> Result<(), InitError> {
+    wait_for_port(2379, "etcd")?;
+    voice.phase("etcd");
+    supervisor.start(&component::apiserver(address))?;
+    wait_for_port(API_PORT, "kube-apiserver")?;
+    voice.phase("apiserver listens");
+    supervisor.start(&component::controller_manager())?;
+    supervisor.start(&component::scheduler())
+}
+
+fn wait_for_port(port: u16, who: &str) -> Result<(), InitError> {
+    let deadline = Instant::now() + LISTEN_WITHIN;
+    while !network::listens(port) {
+        if Instant::now() > deadline {
+            return Err(InitError(format!("{who} does not listen after {} s; its log says why", LISTEN_WITHIN.as_secs())));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+/// Starts a node: containerd, then the kubelet, which tries until the API server answers, and the images beside it.
+pub(super) fn node(config: &InitConfig, role: &NodeConfig, voice: &Voice) -> Result<(), InitError> {
+    let layout = cgroup::prepare()?;
+    mounts::node(role)?;
+    mounts::common_files(&config.name)?;
+    voice.phase("mounts");
+    let supervisor = Supervisor::new(voice.clone());
+    fs::create_dir_all("/run/containerd").map_err(InitError::context("/run/containerd"))?;
+    fs::create_dir_all("/etc/cni/net.d").map_err(InitError::context("/etc/cni/net.d"))?;
+    fs::write("/etc/cni/net.d/10-pods.conflist", component::cni_configuration()).map_err(InitError::context("/etc/cni/net.d"))?;
+    write("containerd.toml", &component::containerd_configuration(&role.sandbox_image, !may_lower_oom_scores()))?;
+    supervisor.start(&Component {
+        name: "containerd",
+        arguments: vec!["--config".into(), format!("{RUN}/containerd.toml")],
+    })?;
+    let address = match role.address {
+        Some(address) => address,
+        None => network::own_address(NETWORK_WITHIN)?,
+    };
+    write("kubelet.json", &component::kubelet_configuration(role).to_string())?;
+    write("kubelet.kubeconfig", &kubeconfig(&role.api_server, "kubelet"))?;
+    control::listen(&supervisor, voice)?;
+    sampler::start(layout, role, voice);
+    kernel_log::start(&config.run, &config.name, mounts::kernel_log_device(), voice);
+    let (speaker, starter, kubelet) = (voice.clone(), supervisor.clone(), component::kubelet(&config.name, address, role));
+    let images = role.pinned_images.clone();
+    std::thread::spawn(move || {
+        if let Err(error) = start_after_containerd(&starter, &speaker, &kubelet, &images) {
+            speaker.fatal(&error.0);
+            std::process::exit(1);
+        }
+    });
+    supervisor.run()
+}
+
+/// Whether containers may be given negative OOM scores: that takes CAP_SYS_RESOURCE (bit 24), which some machines lack.
+fn may_lower_oom_scores() -> bool {
+    const CAP_SYS_RESOURCE: u64 = 1 << 24;
+    fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| {
+            let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+            u64::from_str_radix(line.trim(), 16).ok()
+        })
+        .is_some_and(|capabilities| capabilities & CAP_SYS_RESOURCE != 0)
+}
+
+/// The kubelet gives up when containerd does not answer its first call, so it starts only then.
+fn start_after_containerd(supervisor: &Supervisor, voice: &Voice, kubelet: &Component, pinned: &[String]) -> Result<(), InitError> {
+    let deadline = Instant::now() + CONTAINERD_WITHIN;
+    while std::os::unix::net::UnixStream::connect("/run/containerd/containerd.sock").is_err() {
+        if Instant::now() > deadline {
+            return Err(InitError(format!("containerd does not answer after {} s; its log says why", CONTAINERD_WITHIN.as_secs())));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    voice.phase("containerd");
+    supervisor.start(kubelet)?;
+    ctr(supervisor, &["images", "import", &format!("{RUN}/images.tar")])?;
+    for image in pinned {
+        // Image garbage collection takes images that nothing uses yet, and these can not be pulled again.
+        ctr(supervisor, &["images", "label", image, "io.cri-containerd.pinned=pinned"])?;
+    }
+    voice.phase("images");
+    Ok(())
+}
+
+fn ctr(supervisor: &Supervisor, arguments: &[&str]) -> Result<(), InitError> {
+    let log = super::supervise::log_file("images")?;
+    let errors = log.try_clone().map_err(InitError::context("log"))?;
+    let mut command = Command::new(format!("{BIN}/ctr"));
+    command.args(["-n", "k8s.io"]).args(arguments).stdin(Stdio::null()).stdout(log).stderr(errors);
+    supervisor.run_to_end(&format!("ctr {}", arguments.join(" ")), &mut command)
+}
+
+fn write(name: &str, text: &str) -> Result<(), InitError> {
+    let path = Path::new(RUN).join(name);
+    fs::write(&path, text).map_err(InitError::context(path.display()))
+}

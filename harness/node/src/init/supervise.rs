@@ -1,0 +1,146 @@
+//! Starting components and reaping everything.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitOptions};
+use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::{InitError, Voice};
+use crate::component::Component;
+use crate::config::{BIN, RUN};
+use crate::report::Fact;
+
+/// How much of a component's log goes into the report of its end.
+const LOG_TAIL: u64 = 4096;
+/// How long a command of ours may take.
+const COMMAND_WITHIN: Duration = Duration::from_secs(60);
+
+/// The components that run, by process. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Supervisor {
+    voice: Voice,
+    children: Arc<Mutex<BTreeMap<u32, Running>>>,
+}
+
+/// A process that we started.
+#[derive(Debug)]
+struct Running {
+    name: String,
+    /// Who waits for its end; a process that nobody waits for is a component, and its end is news.
+    awaited: Option<Sender<ExitStatus>>,
+}
+
+impl Supervisor {
+    pub(super) fn new(voice: Voice) -> Self {
+        Self { voice, children: Arc::default() }
+    }
+
+    /// Starts a component with its output in a log of its own.
+    pub(super) fn start(&self, component: &Component) -> Result<(), InitError> {
+        let log = log_file(component.name)?;
+        let error_log = log.try_clone().map_err(InitError::context("log"))?;
+        let mut command = Command::new(format!("{BIN}/{}", component.name));
+        command.args(&component.arguments).stdin(Stdio::null()).stdout(log).stderr(error_log);
+        self.spawn(component.name, &mut command).map(drop)
+    }
+
+    /// Starts a process and keeps its name for when it ends. The table is held while it starts, so that the
+    /// reaper can not meet a process without a name.
+    pub(super) fn spawn(&self, name: &str, command: &mut Command) -> Result<Child, InitError> {
+        self.spawn_as(Running { name: name.to_owned(), awaited: None }, command)
+    }
+
+    /// Runs a process to its end. The reaper takes every process's end, so it hands this one over.
+    pub(super) fn run_to_end(&self, name: &str, command: &mut Command) -> Result<(), InitError> {
+        let (sender, receiver) = mpsc::channel();
+        self.spawn_as(Running { name: name.to_owned(), awaited: Some(sender) }, command)?;
+        let status = receiver.recv_timeout(COMMAND_WITHIN).map_err(InitError::context(format_args!("waiting for {name}")))?;
+        if status.success() { Ok(()) } else { Err(InitError(format!("{name}: {status}"))) }
+    }
+
+    fn spawn_as(&self, running: Running, command: &mut Command) -> Result<Child, InitError> {
+        command.env("PATH", format!("{BIN}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
+        let mut children = self.children();
+        let child = command.spawn().map_err(InitError::context(format_args!("starting {}", running.name)))?;
+        children.insert(child.id(), running);
+        Ok(child)
+    }
+
+    /// Sends SIGKILL to a component.
+    pub(super) fn kill(&self, name: &str) -> Result<(), InitError> {
+        let children = self.children();
+        let process = children.iter().find(|(_, running)| running.name == name).map(|(id, _)| *id);
+        let process = process.and_then(|id| Pid::from_raw(id.cast_signed()));
+        let process = process.ok_or_else(|| InitError(format!("no component {name} runs here")))?;
+        rustix::process::kill_process(process, Signal::KILL).map_err(InitError::context(format_args!("ending {name}")))
+    }
+
+    /// Reaps until told to end by SIGTERM or SIGINT. The end of a component is reported; the node goes on without it,
+    /// so that what the rest of it does can be seen.
+    pub(super) fn run(&self) -> Result<(), InitError> {
+        let mut signals = Signals::new([SIGCHLD, SIGTERM, SIGINT]).map_err(InitError::context("signals"))?;
+        self.reap();
+        for signal in signals.forever() {
+            match signal {
+                SIGCHLD => self.reap(),
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn reap(&self) {
+        loop {
+            let mut children = self.children();
+            let Ok(Some((process, status))) = rustix::process::wait(WaitOptions::NOHANG) else { return };
+            let Some(running) = children.remove(&process.as_raw_nonzero().get().cast_unsigned()) else { continue };
+            drop(children);
+            let status = ExitStatus::from_raw(status.as_raw());
+            match running.awaited {
+                // Whoever waited may have given up; then nobody cares.
+                Some(awaited) => drop(awaited.send(status)),
+                None => {
+                    let (component, status) = (running.name, status.to_string());
+                    self.voice.say(Fact::ComponentEnded { log: log_tail(&component), status, component });
+                }
+            }
+        }
+    }
+
+    fn children(&self) -> MutexGuard<'_, BTreeMap<u32, Running>> {
+        self.children.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn log_path(name: &str) -> PathBuf {
+    Path::new(RUN).join("logs").join(format!("{name}.log"))
+}
+
+pub(super) fn log_file(name: &str) -> Result<File, InitError> {
+    let path = log_path(name);
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(InitError::context(folder.display()))?;
+    }
+    OpenOptions::new().create(true).append(true).open(&path).map_err(InitError::context(path.display()))
+}
+
+fn log_tail(name: &str) -> String {
+    let read = || -> std::io::Result<String> {
+        let mut file = File::open(log_path(name))?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL)))?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    };
+    read().unwrap_or_default()
+}

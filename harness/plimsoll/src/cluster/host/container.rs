@@ -1,0 +1,131 @@
+//! One part as a container of runc.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use plimsoll_node::report::Report;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{ChildStdin, Command};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::cgroup::Layout;
+use super::specification::{self, Part};
+use crate::bundle::Bundle;
+use crate::cluster::state::RunFolder;
+use crate::cluster::{ClusterError, PartReport};
+use crate::programs::Programs;
+
+/// How long a command of runc may take.
+const RUNC_WITHIN: Duration = Duration::from_secs(60);
+
+/// A container that was created; its init waits to be started.
+pub(super) struct Container {
+    /// `control-plane` or the node's name.
+    pub(super) part: String,
+    /// Its init, as this machine numbers it.
+    pub(super) process: u32,
+    folder: RunFolder,
+    runc: PathBuf,
+    /// Held open: the init ends when it closes, however this process ended.
+    _lifeline: ChildStdin,
+}
+
+impl Container {
+    /// Creates it: namespaces, cgroup, mounts.
+    pub(super) async fn create(
+        folder: RunFolder,
+        part: String,
+        memory: Option<u64>,
+        bundle: Bundle,
+        programs: Programs,
+        reports: UnboundedSender<PartReport>,
+    ) -> Result<Self, ClusterError> {
+        let doing = format!("making the container of {part}");
+        let oci = folder.path.join(&part);
+        let rootfs = oci.join("rootfs");
+        let run_folder = oci.join("run");
+        fs::create_dir_all(&rootfs).map_err(ClusterError::doing(&*doing))?;
+        fs::create_dir_all(run_folder.join("logs")).map_err(ClusterError::doing(&*doing))?;
+        let status = fs::read_to_string("/proc/self/status").map_err(ClusterError::doing("/proc/self/status"))?;
+        let specification = specification::specification(&Part {
+            run: &folder.run,
+            name: &part,
+            memory,
+            bounds_swap: Layout::detect()?.bounds_swap(),
+            run_folder: &run_folder,
+            bundle: &bundle.bin(),
+            programs: vec![("plimsoll-node", &programs.node), ("plimsoll-hog", &programs.hog)],
+            capabilities: specification::for_a_node(specification::capabilities(&status)),
+        });
+        folder.write(&format!("{part}/config.json"), specification.to_string().as_bytes())?;
+        let error_log = fs::File::create(run_folder.join("logs/init.log")).map_err(ClusterError::doing(&*doing))?;
+        let runc = bundle.bin().join("runc");
+        let process_file = oci.join("process");
+        let mut child = Command::new(&runc)
+            .arg("--root")
+            .arg(folder.path.join("runc"))
+            .arg("--log")
+            .arg(oci.join("runc.log"))
+            .args(["create", "--bundle"])
+            .arg(&oci)
+            .arg("--pid-file")
+            .arg(&process_file)
+            .arg(&part)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(error_log)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(ClusterError::doing(format!("{}", runc.display())))?;
+        let (lifeline, output) = (child.stdin.take(), child.stdout.take());
+        let status = tokio::time::timeout(RUNC_WITHIN, child.wait()).await.map_err(ClusterError::doing(&*doing))?;
+        let status = status.map_err(ClusterError::doing(&*doing))?;
+        if !status.success() {
+            let log = fs::read_to_string(oci.join("runc.log")).unwrap_or_default();
+            return Err(ClusterError::doing(doing)(format!("runc: {status}: {}", log.lines().last().unwrap_or("no message"))));
+        }
+        let process = fs::read_to_string(&process_file).ok().and_then(|text| text.trim().parse().ok());
+        let (Some(process), Some(lifeline), Some(output)) = (process, lifeline, output) else {
+            return Err(ClusterError::doing(doing)("runc did not say which process it made"));
+        };
+        let name = part.clone();
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(output).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                match serde_json::from_str::<Report>(&line) {
+                    Ok(report) => drop(reports.send(PartReport { part: name.clone(), report: Some(report) })),
+                    Err(error) => tracing::warn!(part = name, line, %error, "not a report"),
+                }
+            }
+            drop(reports.send(PartReport { part: name, report: None }));
+        });
+        Ok(Self { part, process, folder, runc, _lifeline: lifeline })
+    }
+
+    /// Lets the init go.
+    pub(super) async fn start(&self) -> Result<(), ClusterError> {
+        let doing = format!("starting {}", self.part);
+        let output = Command::new(&self.runc)
+            .arg("--root")
+            .arg(self.folder.path.join("runc"))
+            .args(["start", &self.part])
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        let output = tokio::time::timeout(RUNC_WITHIN, output).await.map_err(ClusterError::doing(&*doing))?;
+        let output = output.map_err(ClusterError::doing(&*doing))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(ClusterError::doing(doing)(String::from_utf8_lossy(&output.stderr).trim()))
+    }
+
+    /// Ends the init, and with it everything in its process namespace.
+    pub(super) fn kill(&self) {
+        if let Some(process) = rustix::process::Pid::from_raw(self.process.cast_signed()) {
+            let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
+        }
+    }
+}

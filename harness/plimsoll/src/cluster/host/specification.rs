@@ -1,0 +1,107 @@
+//! The OCI runtime specification of a part. Pure.
+
+use std::path::Path;
+
+use plimsoll_node::config::{BIN, MACHINE, PROGRAMS, RUN};
+use serde_json::{Value, json};
+
+/// What a specification is made of.
+pub(super) struct Part<'a> {
+    /// The run's identifier.
+    pub(super) run: &'a str,
+    /// `control-plane` or the node's name.
+    pub(super) name: &'a str,
+    /// The memory bound in bytes; absent for the control plane, whose memory is not the node's.
+    pub(super) memory: Option<u64>,
+    /// Whether swap can be bounded too. Where it can, it is switched off.
+    pub(super) bounds_swap: bool,
+    /// The folder that is the part's run folder.
+    pub(super) run_folder: &'a Path,
+    /// The bundle's programs.
+    pub(super) bundle: &'a Path,
+    /// Our own programs: name and file.
+    pub(super) programs: Vec<(&'static str, &'a Path)>,
+    /// The capabilities that this process may hand on.
+    pub(super) capabilities: Vec<String>,
+}
+
+/// Most tasks that a node may have, so that a scenario can not take the machine's last one.
+const TASKS: u64 = 8192;
+
+/// The specification. Never privileged: capabilities and devices by name. A node runs containers itself, so it
+/// needs most of them.
+pub(super) fn specification(part: &Part<'_>) -> Value {
+    let is_node = part.memory.is_some();
+    let mut mounts = vec![
+        json!({"destination": "/proc", "type": "proc", "source": "proc"}),
+        json!({"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev"]}),
+        json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["nosuid", "noexec", "nodev"]}),
+        json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]}),
+        json!({"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]}),
+        json!({"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": ["nosuid", "noexec", "nodev", "mode=1777"]}),
+        json!({"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": ["nosuid", "noexec", "nodev"]}),
+        bind(part.bundle, BIN, "ro"),
+        bind(part.run_folder, RUN, "rw"),
+    ];
+    for (name, file) in &part.programs {
+        mounts.push(bind(file, &format!("{PROGRAMS}/{name}"), "ro"));
+    }
+    let mut resources = json!({"devices": [{"allow": true, "access": "rwm"}]});
+    let mut devices = Vec::new();
+    if let Some(memory) = part.memory {
+        mounts.push(bind(Path::new("/"), MACHINE, "ro"));
+        resources["memory"] = if part.bounds_swap { json!({"limit": memory, "swap": memory}) } else { json!({"limit": memory}) };
+        resources["pids"] = json!({"limit": TASKS});
+        devices.push(json!({"path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11, "fileMode": 0o600}));
+        devices.push(json!({"path": "/dev/loop-control", "type": "c", "major": 10, "minor": 237, "fileMode": 0o600}));
+        devices.push(json!({"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 0o600}));
+    }
+    let capabilities = if is_node { part.capabilities.clone() } else { Vec::new() };
+    json!({
+        "ociVersion": "1.2.0",
+        "hostname": part.name,
+        "root": {"path": "rootfs"},
+        "process": {
+            "args": [format!("{PROGRAMS}/plimsoll-node")],
+            "cwd": "/",
+            "env": [format!("PATH={BIN}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), "HOME=/root"],
+            "user": {"uid": 0, "gid": 0},
+            "capabilities": {"bounding": capabilities, "effective": capabilities, "permitted": capabilities},
+        },
+        "mounts": mounts,
+        "linux": {
+            "namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "network"}, {"type": "uts"}, {"type": "ipc"}, {"type": "cgroup"}],
+            "cgroupsPath": format!("/plimsoll/{}/{}", part.run, part.name),
+            "rootfsPropagation": "private",
+            "resources": resources,
+            "devices": devices,
+        },
+    })
+}
+
+fn bind(source: &Path, target: &str, access: &str) -> Value {
+    json!({"destination": target, "type": "bind", "source": source, "options": ["bind", "private", access]})
+}
+
+/// The capabilities of this process by name, from the bit mask that `/proc/self/status` shows.
+pub(super) fn capabilities(status: &str) -> Vec<String> {
+    let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:")).and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    CAPABILITIES.iter().enumerate().filter(|(bit, _)| mask & (1 << bit) != 0).map(|(_, name)| format!("CAP_{name}")).collect()
+}
+
+/// The kernel's capabilities in the order of their bits.
+const CAPABILITIES: [&str; 41] = [
+    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP", "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT",
+    "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE",
+    "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ",
+    "PERFMON", "BPF", "CHECKPOINT_RESTORE",
+];
+
+/// Capabilities that no node needs and that reach the whole machine: they are never handed on.
+const WITHHELD: [&str; 4] = ["CAP_SYS_MODULE", "CAP_SYS_BOOT", "CAP_SYS_TIME", "CAP_SYS_RAWIO"];
+
+/// What a node gets of the capabilities that this process has.
+pub(super) fn for_a_node(held: Vec<String>) -> Vec<String> {
+    held.into_iter().filter(|capability| !WITHHELD.contains(&capability.as_str())).collect()
+}

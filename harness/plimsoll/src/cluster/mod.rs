@@ -1,0 +1,76 @@
+//! Where a plan runs.
+//!
+//! A [`Cluster`] is a control plane and its nodes, started for one run and ended with it. [`host`] makes one from
+//! namespaces of this machine. What a part of it is told is the same everywhere and made by [`parts`].
+
+pub mod host;
+pub mod parts;
+pub mod state;
+
+use futures::future::BoxFuture;
+use plimsoll_node::config::ControlRequest;
+use plimsoll_node::report::Report;
+use tokio::sync::mpsc;
+
+use crate::bundle::BundleError;
+
+/// The name of the part that is the control plane; the other parts are nodes and have their names.
+pub const CONTROL_PLANE: &str = "control-plane";
+
+/// One line of a part's init.
+#[derive(Debug, Clone)]
+pub struct PartReport {
+    /// [`CONTROL_PLANE`] or the node's name.
+    pub part: String,
+    /// The line; none when the part has ended and says nothing any more.
+    pub report: Option<Report>,
+}
+
+/// Where the reports of all parts arrive.
+pub type Reports = mpsc::UnboundedReceiver<PartReport>;
+
+/// A cluster that was started for one run. Dropping it ends it as well as can be done without waiting;
+/// [`Cluster::stop`] waits and tells.
+pub trait Cluster: Send + Sync {
+    /// Such as `host`.
+    fn kind(&self) -> &'static str;
+
+    /// A client with all rights. The API server may not answer yet.
+    fn client(&self) -> kube::Client;
+
+    /// Asks the init of a node to do something.
+    fn control<'a>(&'a self, node: &'a str, request: ControlRequest) -> BoxFuture<'a, Result<(), ClusterError>>;
+
+    /// Copies the components' logs to a folder.
+    fn copy_logs<'a>(&'a self, folder: &'a std::path::Path) -> BoxFuture<'a, Result<(), ClusterError>>;
+
+    /// Ends everything and removes what the run left on the machine.
+    fn stop(self: Box<Self>) -> BoxFuture<'static, Result<(), ClusterError>>;
+}
+
+/// Why a cluster could not be had, or did not do what it was asked. A run that meets one ends with exit code 3.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// There is no usable bundle.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// The machine lacks something; the sentence says what and how to get it.
+    #[error("{0}")]
+    Machine(String),
+    /// Something that should have worked did not.
+    #[error("{what}: {why}")]
+    Failed {
+        /// What was being done.
+        what: String,
+        /// What went wrong.
+        why: String,
+    },
+}
+
+impl ClusterError {
+    /// For `map_err`: what was being done when the error came.
+    pub fn doing<E: std::fmt::Display>(what: impl Into<String>) -> impl FnOnce(E) -> Self {
+        let what = what.into();
+        move |why| Self::Failed { what, why: why.to_string() }
+    }
+}

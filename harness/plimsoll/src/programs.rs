@@ -1,0 +1,47 @@
+//! Our own programs that go into nodes.
+
+use std::path::PathBuf;
+
+use plimsoll_hog::image::{Image, write_archive};
+
+/// Where the programs lie on this machine.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    /// The init.
+    pub node: PathBuf,
+    /// The filler.
+    pub hog: PathBuf,
+    /// What holds a pod's namespaces.
+    pub pause: PathBuf,
+}
+
+impl Programs {
+    /// The programs beside this one, where both the build and the release put them.
+    ///
+    /// # Errors
+    /// When one is missing; the message says which and where it was looked for.
+    pub fn find() -> std::io::Result<Self> {
+        let folder = std::env::current_exe()?.parent().map(PathBuf::from).unwrap_or_default();
+        // A test's own program lies one folder below.
+        let folder = if folder.ends_with("deps") { folder.parent().map(PathBuf::from).unwrap_or_default() } else { folder };
+        let program = |name: &str| {
+            let path = folder.join(name);
+            if path.is_file() {
+                return Ok(path);
+            }
+            Err(std::io::Error::other(format!("{} is missing: plimsoll runs it inside nodes\nhelp: cargo build --release --workspace builds all programs into one folder", path.display())))
+        };
+        Ok(Self { node: program("plimsoll-node")?, hog: program("plimsoll-hog")?, pause: program("plimsoll-pause")? })
+    }
+
+    /// The images of the filler and of the pod sandbox in one archive that containerd imports.
+    ///
+    /// # Errors
+    /// When a program can not be read.
+    pub fn images(&self) -> std::io::Result<Vec<u8>> {
+        let (hog, pause) = (std::fs::read(&self.hog)?, std::fs::read(&self.pause)?);
+        let mut archive = Vec::with_capacity(hog.len() + pause.len() + (1 << 16));
+        write_archive(&[Image::hog(&hog), Image::pause(&pause)], &mut archive)?;
+        Ok(archive)
+    }
+}
