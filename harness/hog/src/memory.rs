@@ -162,18 +162,18 @@ impl Region {
     }
 
     /// How far the address at `offset` is into its block.
-    fn into_block(&self, offset: usize) -> usize {
+    fn offset_in_block(&self, offset: usize) -> usize {
         self.at(offset).addr() % BLOCK
     }
 
     /// The start of the block that `offset` is in, as far as it lies in the mapping.
     fn block_start(&self, offset: usize) -> usize {
-        offset.saturating_sub(self.into_block(offset))
+        offset.saturating_sub(self.offset_in_block(offset))
     }
 
     /// The first end of a block from `offset` on, as far as it lies in the mapping.
     fn block_end(&self, offset: usize) -> usize {
-        (offset + (BLOCK - self.into_block(offset)) % BLOCK).min(self.length)
+        (offset + (BLOCK - self.offset_in_block(offset)) % BLOCK).min(self.length)
     }
 
     /// Keeps the blocks that `from..to` covers only in part on small pages.
@@ -304,6 +304,28 @@ mod tests {
         for pages in (1..3_000).step_by(37) {
             memory.advance(pages * page).unwrap();
             assert_eq!(memory.holds().unwrap(), pages * page);
+        }
+    }
+
+    #[test]
+    fn huge_pages_take_nothing_that_is_not_filled() {
+        let mut memory = Memory::new(false);
+        let page = memory.granule();
+        memory.prepare(40_000 * page).unwrap();
+        memory.regions[0].wish_for_huge_pages();
+        for pages in [1, 30, 1_500, 9_000, 9_001, 30_000, 20_011, 20_012, 40_000] {
+            fill(&mut memory, pages * page);
+            assert_eq!(memory.holds().unwrap(), pages * page);
+        }
+    }
+
+    #[expect(unsafe_code, reason = "advice is given by address")]
+    impl Region {
+        /// As on a machine whose administrator wants huge pages everywhere.
+        fn wish_for_huge_pages(&self) {
+            // SAFETY: The range is this mapping, and the advice changes no contents. Where there are no
+            // huge pages it is refused, and the test still holds.
+            let _ = unsafe { mm::madvise(self.at(0), self.length, Advice::LinuxHugepage) };
         }
     }
 
