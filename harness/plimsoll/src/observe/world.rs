@@ -1,0 +1,193 @@
+//! What is so now: the timeline folded to its last state. Pure; it decides when a wait is over.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, Pod};
+
+use super::Fact;
+use crate::plan::{Plan, Until, WORKLOAD_LABEL};
+
+/// The components without which a run can not go on.
+const NEEDED: [&str; 6] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "containerd", "kubelet"];
+
+/// The last known state.
+#[derive(Debug, Default)]
+pub struct World {
+    /// Pods by UID.
+    pub pods: BTreeMap<String, Pod>,
+    /// Nodes by name.
+    pub nodes: BTreeMap<String, Node>,
+    /// UIDs of pods that the kubelet evicted.
+    pub evicted: BTreeSet<String>,
+    /// UIDs of pods that the kubelet rejected at admission.
+    pub rejected: BTreeSet<String>,
+    /// How often the kernel killed for memory.
+    pub oom_kills: u32,
+    /// Pods that were gone before anyone looked: UIDs of deleted ones.
+    pub deleted: BTreeSet<String>,
+    /// When a node's condition was first seen true, by node and condition.
+    pub raised: BTreeMap<(String, String), Timestamp>,
+    /// The last report of each filler, by pod name.
+    pub fillers: BTreeMap<String, serde_json::Value>,
+    /// Why the run can not go on, if it can not.
+    pub broken: Option<String>,
+}
+
+impl World {
+    /// Takes in one fact.
+    pub fn apply(&mut self, at: Timestamp, fact: &Fact) {
+        match fact {
+            Fact::Pod(pod) => {
+                let Some(uid) = pod.metadata.uid.clone() else { return };
+                match eviction(pod) {
+                    Some(Eviction::Rejected) => drop(self.rejected.insert(uid.clone())),
+                    Some(Eviction::Evicted) => drop(self.evicted.insert(uid.clone())),
+                    None => {}
+                }
+                self.pods.insert(uid, Pod::clone(pod));
+            }
+            Fact::PodDeleted(pod) => {
+                if let Some(uid) = &pod.metadata.uid {
+                    self.pods.remove(uid);
+                    self.deleted.insert(uid.clone());
+                }
+            }
+            Fact::Node(node) => {
+                let Some(name) = node.metadata.name.clone() else { return };
+                for (condition, value) in conditions(node) {
+                    if value {
+                        self.raised.entry((name.clone(), condition.to_owned())).or_insert(at);
+                    }
+                }
+                self.nodes.insert(name, Node::clone(node));
+            }
+            Fact::OomKill { .. } => self.oom_kills += 1,
+            Fact::Filler { name, report, .. } => drop(self.fillers.insert(name.clone(), report.clone())),
+            Fact::ComponentEnded { part, component, status } if NEEDED.contains(&component.as_str()) => {
+                self.broken.get_or_insert(format!("{component} of {part} ended by itself: {status}"));
+            }
+            Fact::Gap { source, resumed: false, reason, .. } if source.starts_with("init of ") => {
+                self.broken.get_or_insert(format!("the {source} says nothing any more: {reason}"));
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether every node of the plan is Ready and takes pods.
+    #[must_use]
+    pub fn nodes_ready(&self, plan: &Plan) -> bool {
+        plan.nodes.iter().all(|planned| {
+            self.nodes.get(&planned.name).is_some_and(|node| conditions(node).any(|condition| condition == ("Ready", true)))
+        })
+    }
+
+    /// The pods of a workload.
+    pub fn pods_of<'a>(&'a self, workload: &'a str) -> impl Iterator<Item = &'a Pod> {
+        self.pods.values().filter(move |pod| workload_of(pod) == Some(workload))
+    }
+
+    /// Whether a wait is over; otherwise what is seen instead, for people.
+    ///
+    /// # Errors
+    /// With what is seen instead.
+    pub fn is_so(&self, until: &Until, plan: &Plan) -> Result<(), String> {
+        match until {
+            Until::Running(names) => self.each(names, plan, "Running", |pod| phase(pod) == "Running"),
+            Until::Ready(names) => self.each(names, plan, "Ready", is_ready),
+            Until::Filled(names) => self.each(names, plan, "filled", |pod| {
+                pod.metadata.name.as_ref().and_then(|name| self.fillers.get(name)).is_some_and(|report| report["kind"] == "held")
+            }),
+            Until::Evictions(count) => enough(self.evicted.len(), *count, "eviction", "evictions"),
+            Until::Rejections(count) => enough(self.rejected.len(), *count, "rejection", "rejections"),
+            Until::OomKills(count) => enough(self.oom_kills as usize, *count, "OOM kill", "OOM kills"),
+            Until::Condition { node, condition, raised } => self.condition(node, condition, *raised),
+            Until::Gone(names) => {
+                for name in names {
+                    let left = self.pods_of(name).find(|pod| !matches!(phase(pod), "Failed" | "Succeeded"));
+                    if let Some(pod) = left {
+                        return Err(format!("pod {} is {}", pod.metadata.name.as_deref().unwrap_or("?"), phase(pod)));
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn condition(&self, node: &str, condition: &str, raised: bool) -> Result<(), String> {
+        let was = self.raised.contains_key(&(node.to_owned(), condition.to_owned()));
+        let is = self.nodes.get(node).is_some_and(|node| conditions(node).any(|seen| seen == (condition, true)));
+        match (raised, was, is) {
+            (true, true, _) | (false, true, false) => Ok(()),
+            (true, false, _) | (false, false, _) => Err(format!("{condition} of {node} was never raised")),
+            (false, true, true) => Err(format!("{condition} of {node} is still raised")),
+        }
+    }
+
+    fn each(&self, names: &[String], plan: &Plan, wanted: &str, holds: impl Fn(&Pod) -> bool) -> Result<(), String> {
+        for name in names {
+            let expected = plan.workloads.get(name).map_or(1, |workload| workload.pods) as usize;
+            let so = self.pods_of(name).filter(|pod| holds(pod)).count();
+            if so < expected {
+                let seen: Vec<String> = self.pods_of(name).map(describe).collect();
+                let seen = if seen.is_empty() { "no pod of it exists".to_owned() } else { seen.join(", ") };
+                return Err(format!("{name}: {so} of {expected} {wanted}: {seen}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn enough(seen: usize, wanted: u32, one: &str, many: &str) -> Result<(), String> {
+    if seen >= wanted as usize { Ok(()) } else { Err(format!("{seen} {} of {wanted}", if seen == 1 { one } else { many })) }
+}
+
+/// What a pod with reason `Evicted` met: both carry the same reason, only the message tells them apart.
+enum Eviction {
+    Evicted,
+    Rejected,
+}
+
+fn eviction(pod: &Pod) -> Option<Eviction> {
+    let status = pod.status.as_ref()?;
+    if status.phase.as_deref() != Some("Failed") || status.reason.as_deref() != Some("Evicted") {
+        return None;
+    }
+    let rejected = status.message.as_deref().is_some_and(|message| message.starts_with("Pod was rejected"));
+    Some(if rejected { Eviction::Rejected } else { Eviction::Evicted })
+}
+
+/// The workload's name on an object of the run.
+#[must_use]
+pub fn workload_of(pod: &Pod) -> Option<&str> {
+    pod.metadata.labels.as_ref()?.get(WORKLOAD_LABEL).map(String::as_str)
+}
+
+fn phase(pod: &Pod) -> &str {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Pending")
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+fn conditions(node: &Node) -> impl Iterator<Item = (&str, bool)> {
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.map(|condition| (condition.type_.as_str(), condition.status == "True"))
+}
+
+/// A pod in a few words: its phase, and why it is not further.
+fn describe(pod: &Pod) -> String {
+    let name = pod.metadata.name.as_deref().unwrap_or("?");
+    let status = pod.status.as_ref();
+    let waiting = status
+        .and_then(|status| status.container_statuses.as_ref()?.iter().find_map(|container| container.state.as_ref()?.waiting.as_ref()))
+        .map(|waiting| format!("{} {}", waiting.reason.as_deref().unwrap_or_default(), waiting.message.as_deref().unwrap_or_default()));
+    let unscheduled = status
+        .and_then(|status| status.conditions.as_ref()?.iter().find(|condition| condition.status == "False" && condition.type_ == "PodScheduled"))
+        .and_then(|condition| condition.message.clone());
+    let ended = status.and_then(|status| status.reason.clone().zip(status.message.clone())).map(|(reason, message)| format!("{reason}: {message}"));
+    let why = waiting.or(unscheduled).or(ended).unwrap_or_default();
+    format!("pod {name} is {} {}", phase(pod), why.trim()).trim_end().to_owned()
+}

@@ -1,0 +1,253 @@
+//! Running a plan on a cluster: boot, steps, end. What it yields is a timeline; what that proves is said elsewhere.
+
+mod objects;
+mod steps;
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use kube::Client;
+use plimsoll_node::report::Fact as NodeFact;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use self::objects::Objects;
+use crate::cluster::{Cluster, ClusterError, PartReport, Reports};
+use crate::observe::fillers::Fillers;
+use crate::observe::{Fact, Facts, Observation, Recorder, StepOutcome, Timeline, World, poll, watch};
+use crate::plan::{Action, Plan};
+
+/// How long a cluster may take until its nodes are Ready.
+const READY_WITHIN: Duration = Duration::from_secs(120);
+/// How long the API server may take to answer for the first time.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(90);
+/// How long after the last step the watches have to tell what is so.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// Takes every observation as it is written down.
+pub type Listener<'a> = &'a mut (dyn FnMut(&Observation) + Send);
+
+/// What a run yielded.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Everything that was observed.
+    pub timeline: Timeline,
+    /// How it ended.
+    pub ending: Ending,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// Its steps are over, whatever became of them.
+    Finished,
+    /// The cluster did not come up.
+    DidNotStart(ClusterError),
+    /// Somebody stopped it.
+    Interrupted,
+}
+
+/// Runs a plan on a cluster that boots. The cluster is left as it is: whoever started it stops it.
+pub async fn run(plan: &Plan, cluster: &dyn Cluster, reports: Reports, cancel: &CancellationToken, listener: Listener<'_>) -> Outcome {
+    let (recorder, facts) = Recorder::new();
+    facts.send(Fact::Began { cluster: cluster.kind().to_owned(), kubernetes: plan.kubernetes.clone() });
+    let mut run = Run {
+        plan,
+        cluster,
+        client: cluster.client(),
+        recorder,
+        fillers: Fillers::new(cluster.client(), facts.clone()),
+        facts: facts.clone(),
+        listener,
+    };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(relay(reports, facts));
+    let ending = tokio::select! {
+        ending = run.everything(&mut tasks) => ending,
+        () = cancel.cancelled() => Ending::Interrupted,
+    };
+    drop(tasks);
+    while run.take_now() {}
+    Outcome { timeline: run.recorder.timeline, ending }
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    cluster: &'a dyn Cluster,
+    client: Client,
+    recorder: Recorder,
+    fillers: Fillers,
+    facts: Facts,
+    listener: Listener<'a>,
+}
+
+impl Run<'_> {
+    async fn everything(&mut self, tasks: &mut JoinSet<()>) -> Ending {
+        if let Err(error) = self.boot(tasks).await {
+            return Ending::DidNotStart(error);
+        }
+        self.facts.send(Fact::Started);
+        self.steps().await;
+        let _ = self.until(SETTLE, |_| None::<()>).await;
+        let nodes = self.node_names();
+        poll::once(&self.client, &nodes, &self.facts).await;
+        self.facts.send(Fact::Finished);
+        while self.take_now() {}
+        Ending::Finished
+    }
+
+    async fn boot(&mut self, tasks: &mut JoinSet<()>) -> Result<(), ClusterError> {
+        let objects = Objects::new(self.client.clone());
+        let answer = self.beside(ANSWERS_WITHIN, Box::pin(async move { objects.namespace().await.map(|()| objects) })).await;
+        let objects = answer.map_err(|why| ClusterError::doing("waiting for the API server")(why))?;
+        watch::start(&self.client, &self.facts, tasks);
+        let plan = self.plan;
+        let created = self.beside(ANSWERS_WITHIN, Box::pin(async move {
+            for planned in &plan.objects {
+                objects.create(&planned.object).await.map_err(|why| format!("{}: {why}", planned.location))?;
+            }
+            Ok(())
+        }));
+        created.await.map_err(ClusterError::doing("creating the scenario's objects"))?;
+        let ready = self.until(READY_WITHIN, |world| match &world.broken {
+            Some(broken) => Some(Err(broken.clone())),
+            None => world.nodes_ready(plan).then_some(Ok(())),
+        });
+        match ready.await {
+            Some(Ok(())) => {}
+            Some(Err(broken)) => return Err(ClusterError::doing("waiting for the nodes to be Ready")(broken)),
+            None => return Err(ClusterError::doing("waiting for the nodes to be Ready")(format!("not after {} s", READY_WITHIN.as_secs()))),
+        }
+        for node in &plan.nodes {
+            self.facts.send(Fact::Boot { part: node.name.clone(), phase: "ready".into() });
+        }
+        poll::start(&self.client, &self.node_names(), &self.facts, tasks);
+        Ok(())
+    }
+
+    async fn steps(&mut self) {
+        let mut failed = false;
+        for (step, planned) in self.plan.steps.iter().enumerate() {
+            let ended = |outcome| Fact::StepEnded { step, location: planned.location.clone(), outcome };
+            if failed {
+                self.facts.send(ended(StepOutcome::Skipped));
+                continue;
+            }
+            self.facts.send(Fact::StepBegan { step });
+            let outcome = self.step(&planned.action).await;
+            failed = outcome != StepOutcome::Done;
+            self.facts.send(ended(outcome));
+        }
+    }
+
+    async fn step(&mut self, action: &Action) -> StepOutcome {
+        match action {
+            Action::Wait(wait) => {
+                let plan = self.plan;
+                let over = self.until(wait.within, |world| match &world.broken {
+                    Some(broken) => Some(StepOutcome::Failed(broken.clone())),
+                    None => world.is_so(&wait.until, plan).is_ok().then_some(StepOutcome::Done),
+                });
+                match over.await {
+                    Some(outcome) => outcome,
+                    None => StepOutcome::TimedOut(self.recorder.world.is_so(&wait.until, plan).err().unwrap_or_default()),
+                }
+            }
+            Action::Observe(duration) => match self.until(*duration, |world| world.broken.clone()).await {
+                Some(broken) => StepOutcome::Failed(broken),
+                None => StepOutcome::Done,
+            },
+            other => {
+                let work = steps::perform(other, self.plan, self.cluster, &self.client, &self.recorder.world);
+                match self.beside(steps::PERFORMED_WITHIN, work).await {
+                    Ok(()) => StepOutcome::Done,
+                    Err(why) => StepOutcome::Failed(why),
+                }
+            }
+        }
+    }
+
+    /// Writes down what arrives until something is so of the world, or time is up.
+    async fn until<T>(&mut self, within: Duration, over: impl Fn(&World) -> Option<T>) -> Option<T> {
+        let deadline = tokio::time::Instant::now() + within;
+        loop {
+            if let Some(over) = over(&self.recorder.world) {
+                return Some(over);
+            }
+            match tokio::time::timeout_at(deadline, self.recorder.next()).await {
+                Ok(Some(observation)) => notice(observation, &mut self.fillers, self.listener),
+                Ok(None) | Err(_) => return over(&self.recorder.world),
+            }
+        }
+    }
+
+    /// Does some work while writing down what arrives; breaks off when the run can not go on.
+    async fn beside<T>(&mut self, within: Duration, mut work: BoxFuture<'_, Result<T, String>>) -> Result<T, String> {
+        let deadline = tokio::time::Instant::now() + within;
+        loop {
+            if let Some(broken) = &self.recorder.world.broken {
+                return Err(broken.clone());
+            }
+            tokio::select! {
+                result = &mut work => return result,
+                observation = self.recorder.next() => match observation {
+                    Some(observation) => notice(observation, &mut self.fillers, self.listener),
+                    None => return Err("nothing is observed any more".into()),
+                },
+                () = tokio::time::sleep_until(deadline) => return Err(format!("not done after {} s", within.as_secs())),
+            }
+        }
+    }
+
+    fn take_now(&mut self) -> bool {
+        match self.recorder.next_now() {
+            Some(observation) => {
+                notice(observation, &mut self.fillers, self.listener);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn node_names(&self) -> Vec<String> {
+        self.plan.nodes.iter().map(|node| node.name.clone()).collect()
+    }
+}
+
+fn notice(observation: &Observation, fillers: &mut Fillers, listener: &mut (dyn FnMut(&Observation) + Send)) {
+    if let Fact::Pod(pod) = &observation.fact {
+        fillers.notice(pod);
+    }
+    listener(observation);
+}
+
+/// Turns what the inits say into facts.
+async fn relay(mut reports: Reports, facts: Facts) {
+    let mut last = Timestamp::now();
+    while let Some(PartReport { part, report }) = reports.recv().await {
+        let Some(report) = report else {
+            let (source, reason) = (format!("init of {part}"), "it ended".to_owned());
+            facts.send(Fact::Gap { source, from: last, resumed: false, reason });
+            continue;
+        };
+        last = report.at;
+        let fact = match report.fact {
+            NodeFact::Phase { name, .. } => Fact::Boot { part, phase: name },
+            NodeFact::Sample(sample) => Fact::Sample { node: part, sample },
+            NodeFact::OomKill(kill) => Fact::OomKill { node: part, kill },
+            NodeFact::Filler { line } => Fact::Filler { name: part, in_pod: false, report: line },
+            NodeFact::Blind { source, reason } => Fact::Gap { source: format!("{source} {part}"), from: report.at, resumed: false, reason },
+            NodeFact::Fatal { message } => Fact::Gap { source: format!("init of {part}"), from: report.at, resumed: false, reason: message },
+            NodeFact::ComponentEnded { component, status, log } => {
+                tracing::warn!(part, component, status, log, "a component ended");
+                Fact::ComponentEnded { part, component, status }
+            }
+            NodeFact::Note { message } => {
+                tracing::info!(part, "{message}");
+                continue;
+            }
+        };
+        facts.send_at(report.at, fact);
+    }
+}

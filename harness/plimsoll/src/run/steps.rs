@@ -1,0 +1,102 @@
+//! The steps that do something.
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::AttachParams;
+use kube::{Api, Client};
+use plimsoll_node::config::ControlRequest;
+use tokio::io::AsyncReadExt;
+
+use super::objects::Objects;
+use crate::cluster::Cluster;
+use crate::observe::World;
+use crate::plan::{Action, FillPlan, FillTarget, HOG_IMAGE, Plan};
+
+/// How long such a step may take.
+pub(super) const PERFORMED_WITHIN: Duration = Duration::from_secs(60);
+
+/// Does what a step says. What it needs of the world is taken from it before this returns.
+pub(super) fn perform<'a>(
+    action: &'a Action,
+    plan: &'a Plan,
+    cluster: &'a dyn Cluster,
+    client: &Client,
+    world: &World,
+) -> BoxFuture<'a, Result<(), String>> {
+    let objects = Objects::new(client.clone());
+    match action {
+        Action::Start(names) => Box::pin(async move {
+            for planned in named(plan, names)? {
+                objects.create(&planned.object).await.map_err(|why| format!("{}: {why}", planned.location))?;
+            }
+            Ok(())
+        }),
+        Action::Apply(planned) => Box::pin(async move {
+            for planned in planned {
+                objects.apply(&planned.object).await.map_err(|why| format!("{}: {why}", planned.location))?;
+            }
+            Ok(())
+        }),
+        Action::Delete(names) => Box::pin(async move {
+            for planned in named(plan, names)? {
+                objects.delete(&planned.object).await.map_err(|why| format!("{}: {why}", planned.location))?;
+            }
+            Ok(())
+        }),
+        Action::Fill { target: FillTarget::Node(node), fill } => Box::pin(async move {
+            let request = ControlRequest::Fill { memory: fill.memory, rate: fill.rate, start_at: fill.start_at };
+            cluster.control(node, request).await.map_err(|error| error.to_string())
+        }),
+        Action::Fill { target: FillTarget::Workload(name), fill } => {
+            let pods: Vec<Pod> = world.pods_of(name).filter(|pod| is_running(pod)).cloned().collect();
+            let client = client.clone();
+            Box::pin(async move {
+                if pods.is_empty() {
+                    return Err(format!("no pod of {name} runs, so there is no filler to tell"));
+                }
+                futures::future::try_join_all(pods.iter().map(|pod| set(&client, pod, fill))).await.map(drop)
+            })
+        }
+        Action::Wait(_) | Action::Observe(_) => Box::pin(async { Ok(()) }),
+    }
+}
+
+fn named<'a>(plan: &'a Plan, names: &'a [String]) -> Result<Vec<&'a crate::plan::PlannedObject>, String> {
+    let mut objects = Vec::new();
+    for name in names {
+        let workload = plan.workloads.get(name).ok_or_else(|| format!("no workload is called {name}"))?;
+        objects.extend(&workload.objects);
+    }
+    Ok(objects)
+}
+
+fn is_running(pod: &Pod) -> bool {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running")
+}
+
+/// Tells the filler in a pod what to hold, by its own program in its own container.
+async fn set(client: &Client, pod: &Pod, fill: &FillPlan) -> Result<(), String> {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let container = containers.into_iter().find(|container| container.image.as_deref() == Some(HOG_IMAGE));
+    let container = container.ok_or_else(|| format!("pod {name} runs no filler"))?;
+    let mut command = vec!["/plimsoll-hog".to_owned(), "set".into(), format!("--amount={}", fill.memory)];
+    command.extend(fill.rate.map(|rate| format!("--rate={rate}/s")));
+    let pods: Api<Pod> = Api::namespaced(client.clone(), pod.metadata.namespace.as_deref().unwrap_or_default());
+    let parameters = AttachParams::default().container(&container.name).stdout(true).stderr(true);
+    let mut process = pods.exec(name, command, &parameters).await.map_err(|error| format!("pod {name}: {error}"))?;
+    let mut errors = String::new();
+    if let Some(mut stderr) = process.stderr() {
+        let _ = stderr.read_to_string(&mut errors).await;
+    }
+    let status = match process.take_status() {
+        Some(status) => status.await,
+        None => None,
+    };
+    match status.and_then(|status| status.status) {
+        Some(word) if word == "Success" => Ok(()),
+        _ => Err(format!("the filler of pod {name} did not take the command: {}", errors.trim())),
+    }
+}
