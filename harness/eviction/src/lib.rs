@@ -1,8 +1,40 @@
 //! How the kubelet evicts pods under node pressure, as pure functions.
 //!
-//! Every rule follows Kubernetes 1.36.3 and names the upstream function that it follows.
+//! Every rule follows Kubernetes 1.36.3 and names the upstream function that it follows. Where upstream leaves an
+//! order open, groups of equals are given, never a list.
+//!
+//! Numbers and texts:
+//! - [`quantity`], [`duration`]: read, compared and printed exactly as Kubernetes does.
+//! - [`signal`], [`layout`]: signals, resources, node conditions, filesystems.
+//! - [`message`]: what the kubelet says about an eviction, rendered and read back.
+//!
+//! What is known of a node:
+//! - [`pod`], [`document`]: pods, and reading them from what Kubernetes gives.
+//! - [`summary`], [`observation`]: statistics, and what they say about each signal.
+//! - [`threshold`]: the kubelet's thresholds.
+//!
+//! What follows from it:
+//! - [`resources`]: requests, limits and quality-of-service classes.
+//! - [`figures`], [`rank`]: the order in which pods go.
+//! - [`victim`], [`limits`], [`admission`]: what a pod is told when it goes, exceeds its limits, or is not let in.
+//! - [`manager`]: the whole loop, as a state machine.
+//! - [`answer`]: all of it as documents.
 
+pub mod admission;
+pub mod answer;
+pub mod document;
 pub mod duration;
+pub mod figures;
+pub mod layout;
+pub mod limits;
+pub mod manager;
 pub mod message;
+pub mod observation;
+pub mod pod;
 pub mod quantity;
+pub mod rank;
+pub mod resources;
 pub mod signal;
+pub mod summary;
+pub mod threshold;
+pub mod victim;

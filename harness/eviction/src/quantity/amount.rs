@@ -93,6 +93,26 @@ impl Default for Amount {
 }
 
 impl Amount {
+    /// A number of any size.
+    pub(super) fn wide(unscaled: i128, scale: i32) -> Self {
+        Self::Wide(Box::new(Decimal { unscaled: BigInt::from(unscaled), scale }))
+    }
+
+    /// The value times `10^9`, where that is a whole number of 128 bits.
+    pub(super) fn nanos(&self) -> Option<i128> {
+        match self {
+            Self::Fixed { value, scale } => {
+                let power = u32::try_from(scale.checked_add(9)?).ok()?;
+                i128::from(*value).checked_mul(10_i128.checked_pow(power)?)
+            }
+            Self::Wide(decimal) if decimal.scale <= 9 => {
+                let power = u32::try_from(9_i32.checked_sub(decimal.scale)?).ok()?;
+                i128::try_from(&decimal.unscaled).ok()?.checked_mul(10_i128.checked_pow(power)?)
+            }
+            Self::Wide(_) => None,
+        }
+    }
+
     pub(super) fn sign(&self) -> Ordering {
         match self {
             Self::Fixed { value, .. } => value.cmp(&0),

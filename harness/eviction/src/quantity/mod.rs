@@ -87,6 +87,31 @@ impl Quantity {
         Ok(quantity)
     }
 
+    /// A whole number of any size, printed with binary suffixes.
+    #[must_use]
+    pub fn from_wide(number: i128) -> Self {
+        match i64::try_from(number) {
+            Ok(number) => Self::from_bytes(number),
+            Err(_) => Self { amount: Amount::wide(number, 0), format: Format::BinarySi, spelling: None },
+        }
+    }
+
+    /// A number of billionths, printed with decimal suffixes.
+    #[must_use]
+    pub fn from_nanos(nanos: i128) -> Self {
+        let amount = match i64::try_from(nanos) {
+            Ok(value) => Amount::Fixed { value, scale: -9 },
+            Err(_) => Amount::wide(nanos, 9),
+        };
+        Self { amount, format: Format::DecimalSi, spelling: None }
+    }
+
+    /// The value in billionths, of which every quantity read from a text is a whole number; none beyond 128 bits.
+    #[must_use]
+    pub fn nanos(&self) -> Option<i128> {
+        self.amount.nanos()
+    }
+
     /// The suffix family that this quantity is printed in.
     #[must_use]
     pub const fn format(&self) -> Format {

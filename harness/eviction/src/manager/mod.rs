@@ -1,0 +1,134 @@
+//! The eviction manager's loop as a state machine: what goes in is the clock, the pods and a summary; what comes out is
+//! the next state and what the kubelet does.
+//!
+//! - [`Manager`], [`State`]: the configuration, and what is remembered between passes.
+//! - [`Manager::begin`], [`PendingReclaim::finish`]: one pass, which halts where the node itself is to be
+//!   reclaimed and the summary read again.
+//! - [`Choose`]: the choices that upstream leaves to chance; [`every`] takes all of them.
+
+mod choice;
+mod pass;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+pub use choice::{Choose, First, Path, every};
+pub use pass::{Eviction, EvictionCause, MetThreshold, Outcome, Pass, PendingReclaim, Step};
+
+use crate::duration::GoDuration;
+use crate::layout::FilesystemLayout;
+use crate::observation::Observations;
+use crate::signal::NodeCondition;
+use crate::threshold::{KubeletConfiguration, Threshold, ThresholdError, with_container_fs};
+
+/// How long the loop sleeps after a pass that evicted nothing. Upstream: `evictionMonitoringPeriod`.
+pub const MONITORING_INTERVAL: Duration = Duration::from_secs(10);
+/// How long the loop waits at most for an evicted pod to be cleaned up, before it goes on without sleeping.
+/// Upstream: `podCleanupTimeout`.
+pub const POD_CLEANUP_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often it looks meanwhile. Upstream: `podCleanupPollFreq`.
+pub const POD_CLEANUP_POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What an eviction manager is told besides its thresholds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ManagerOptions {
+    /// The node's filesystems.
+    pub layout: FilesystemLayout,
+    /// How long a condition stays after it was last seen.
+    pub pressure_transition_period: GoDuration,
+    /// The longest grace in seconds of a pod evicted for a soft threshold; it may be negative.
+    pub max_pod_grace_period_seconds: i64,
+    /// Whether limits on local storage are enforced.
+    pub local_storage_capacity_isolation: bool,
+}
+
+/// An eviction manager's configuration. Upstream: `managerImpl`, without what it remembers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Manager {
+    options: ManagerOptions,
+    /// The thresholds with those for containerfs; where the configuration names containerfs they are replaced in place.
+    thresholds: Vec<Threshold>,
+    /// How many of them the first pass looks at: those in the places of configured ones.
+    configured: usize,
+    /// For each threshold the first that upstream's map takes for the same key.
+    keys: Vec<usize>,
+}
+
+/// What an eviction manager remembers from pass to pass. The default is that of a kubelet that has just started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Whether a pass was ever begun, so that upstream has put its own thresholds in.
+    begun: bool,
+    conditions: Vec<NodeCondition>,
+    conditions_last_observed: BTreeMap<NodeCondition, Timestamp>,
+    /// Thresholds by index, in rising order, and since when each is met.
+    first_observed: Vec<(usize, Timestamp)>,
+    /// Those of them whose grace period is over.
+    met: Vec<usize>,
+    last_observations: Observations,
+}
+
+impl State {
+    /// The node's conditions, in the order of their names.
+    #[must_use]
+    pub fn conditions(&self) -> &[NodeCondition] {
+        &self.conditions
+    }
+
+    /// The observations of the last pass that had a summary.
+    #[must_use]
+    pub fn last_observations(&self) -> &Observations {
+        &self.last_observations
+    }
+}
+
+impl Manager {
+    /// A manager with these configured thresholds.
+    #[must_use]
+    pub fn new(thresholds: &[Threshold], options: ManagerOptions) -> Self {
+        let configured = thresholds.len();
+        let thresholds = with_container_fs(thresholds, options.layout);
+        let first_same =
+            |threshold: &Threshold| thresholds.iter().position(|other| other.is_same_key(threshold));
+        let keys = thresholds
+            .iter()
+            .enumerate()
+            .map(|(at, threshold)| first_same(threshold).unwrap_or(at))
+            .collect();
+        Self { options, thresholds, configured, keys }
+    }
+
+    /// The manager of a kubelet with this configuration.
+    ///
+    /// # Errors
+    /// [`ThresholdError`] for thresholds that a kubelet refuses to start with.
+    pub fn from_configuration(
+        configuration: &KubeletConfiguration,
+        layout: FilesystemLayout,
+    ) -> Result<Self, ThresholdError> {
+        let thresholds = configuration.threshold_configuration().parse()?;
+        Ok(Self::new(
+            &thresholds,
+            ManagerOptions {
+                layout,
+                pressure_transition_period: configuration.pressure_transition_period(),
+                max_pod_grace_period_seconds: configuration.eviction_max_pod_grace_period.unwrap_or(0).into(),
+                local_storage_capacity_isolation: configuration.isolates_local_storage(),
+            },
+        ))
+    }
+
+    /// The thresholds in effect from the second pass on.
+    #[must_use]
+    pub fn thresholds(&self) -> &[Threshold] {
+        &self.thresholds
+    }
+
+    /// What the manager was told besides.
+    #[must_use]
+    pub const fn options(&self) -> &ManagerOptions {
+        &self.options
+    }
+}
