@@ -1,0 +1,87 @@
+//! One file for each thing that a scenario can expect; a test of another kind goes beside them.
+
+mod conditions;
+mod evicted;
+mod message;
+mod oom_kills;
+mod reclaimed;
+mod rejected;
+mod replaced;
+mod survive;
+mod terminated;
+mod within;
+
+use super::case::{Case, Judgement};
+use super::context::Context;
+use super::words;
+use crate::plan::Expect;
+
+/// Judges one expectation.
+pub(super) fn judge(context: &Context<'_>, expect: &Expect) -> Judgement {
+    let mut case = Case::default();
+    match expect {
+        Expect::Evicted(groups) => evicted::judge(context, groups, &mut case),
+        Expect::Survive(workloads) => survive::judge(context, workloads, &mut case),
+        Expect::Reclaimed { signal, band, minimum_reclaim } => {
+            reclaimed::judge(context, signal, band, *minimum_reclaim, &mut case);
+        }
+        Expect::Conditions(expected) => conditions::judge(context, expected, &mut case),
+        Expect::OomKills(workloads) => oom_kills::judge(context, workloads, &mut case),
+        Expect::Rejected(workloads) => rejected::judge(context, workloads, &mut case),
+        Expect::Message(expected) => message::judge(context, expected, &mut case),
+        Expect::Within { signal, limit } => within::judge(context, signal, *limit, &mut case),
+        Expect::Terminated { workload, seconds } => terminated::judge(context, workload, seconds, &mut case),
+        Expect::Replaced(expected) => replaced::judge(context, expected, &mut case),
+    }
+    case.decide()
+}
+
+/// An expectation in a line.
+#[must_use]
+pub(super) fn title(expect: &Expect) -> String {
+    match expect {
+        Expect::Evicted(groups) if groups.is_empty() => "nobody is evicted".to_owned(),
+        Expect::Evicted(groups) => {
+            let groups: Vec<String> = groups.iter().map(words::list).collect();
+            format!("evicted: {}", groups.join(", then "))
+        }
+        Expect::Survive(workloads) => format!("{} survive{}", words::list(workloads), s(workloads.len())),
+        Expect::Reclaimed { signal, band, minimum_reclaim } => {
+            let mut wanted = Vec::new();
+            if band.at_least.is_some() || band.at_most.is_some() {
+                wanted.push(words::band(signal, band));
+            }
+            if *minimum_reclaim {
+                wanted.push("up to the minimum reclaim".to_owned());
+            }
+            format!(
+                "reclaimed of {signal}: {}",
+                if wanted.is_empty() { "any".to_owned() } else { wanted.join(", ") }
+            )
+        }
+        Expect::Conditions(expected) if expected.is_empty() => "no pressure condition".to_owned(),
+        Expect::Conditions(expected) => {
+            let conditions = expected.iter().map(|expected| {
+                let cleared = if expected.cleared { " raised and cleared" } else { " raised" };
+                format!("{} on {}{cleared}", expected.condition, expected.node)
+            });
+            conditions.collect::<Vec<_>>().join(", then ")
+        }
+        Expect::OomKills(workloads) if workloads.is_empty() => "no OOM kill".to_owned(),
+        Expect::OomKills(workloads) => format!("OOM-killed: {}", words::list(workloads)),
+        Expect::Rejected(workloads) if workloads.is_empty() => "no pod is rejected".to_owned(),
+        Expect::Rejected(workloads) => format!("rejected at admission: {}", words::list(workloads)),
+        Expect::Message(expected) => format!("the kubelet's message about {}", expected.workload),
+        Expect::Within { signal, limit } => {
+            format!("evicted within {} of crossing the threshold of {signal}", words::duration(*limit))
+        }
+        Expect::Terminated { workload, seconds } => {
+            format!("{workload} terminates in {} seconds", words::band("pid", seconds))
+        }
+        Expect::Replaced(expected) => format!("{} is replaced", expected.workload),
+    }
+}
+
+fn s(subjects: usize) -> &'static str {
+    if subjects == 1 { "s" } else { "" }
+}

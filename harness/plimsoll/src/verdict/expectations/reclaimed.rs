@@ -1,0 +1,133 @@
+//! `reclaimed`: how much the evictions of one signal gave back.
+//!
+//! For each eviction the least that was available from the look that led to it until the pod's end is subtracted from
+//! what was available after it. What other pods take or give in between counts too: it is the node that is relieved.
+
+use jiff::SignedDuration;
+use plimsoll_eviction::signal::Signal;
+
+use super::super::case::Case;
+use super::super::context::{Context, Eviction};
+use super::super::coverage::STALE_SECONDS;
+use super::super::model::Evidence;
+use super::super::words;
+use crate::plan::{Band, Until};
+
+/// What one eviction gave back.
+pub(in super::super) struct Reclaim {
+    pub(in super::super) before: i64,
+    pub(in super::super) after: i64,
+    pub(in super::super) evidence: [Evidence; 2],
+}
+
+impl Reclaim {
+    pub(in super::super) fn amount(&self) -> i64 {
+        self.after.saturating_sub(self.before)
+    }
+}
+
+pub(super) fn judge(
+    context: &Context<'_>,
+    signal: &str,
+    band: &Band,
+    minimum_reclaim: bool,
+    case: &mut Case,
+) {
+    let Ok(signal) = signal.parse::<Signal>() else {
+        case.doubt(format!("{signal} is no eviction signal"), []);
+        return;
+    };
+    let amount = |amount: i64| words::amount(signal.name(), amount);
+    let evictions = context.evictions_for(signal);
+    if evictions.is_empty() {
+        let doubts =
+            context.history.absence_doubts(context.plan, |until| matches!(until, Until::Evictions(_)));
+        case.absent(format!("nobody was evicted for {signal}, so nothing was reclaimed"), doubts);
+        return;
+    }
+    let mut sum: i64 = 0;
+    let mut told = Vec::new();
+    let mut evidence = Vec::new();
+    for eviction in &evictions {
+        let Some(reclaim) = of_eviction(context, eviction, signal) else {
+            let text =
+                format!("{signal} before or after the eviction of {} was not measured", eviction.pod.name);
+            case.doubt(text, eviction.pod.evidence.clone());
+            continue;
+        };
+        sum = sum.saturating_add(reclaim.amount());
+        told.push(format!(
+            "{} from {} to {}",
+            eviction.pod.name,
+            amount(reclaim.before),
+            amount(reclaim.after)
+        ));
+        evidence.extend(reclaim.evidence);
+    }
+    if told.len() == evictions.len() {
+        let text = format!(
+            "{} came back ({}); expected {}",
+            amount(sum),
+            told.join(", "),
+            words::band(signal.name(), band)
+        );
+        if band.holds(sum) {
+            case.proven(text, evidence);
+        } else {
+            case.violated(text, evidence);
+        }
+    }
+    if minimum_reclaim {
+        judge_minimum(context, &evictions, signal, case);
+    }
+    // An eviction that was missed would have given back more.
+    case.doubts(context.history.completeness_doubts());
+}
+
+/// What was available before and after one eviction; nothing where a sample is missing or stale.
+pub(in super::super) fn of_eviction(
+    context: &Context<'_>,
+    eviction: &Eviction<'_>,
+    signal: Signal,
+) -> Option<Reclaim> {
+    let history = &context.history;
+    let node = eviction.node();
+    let ended = eviction.ended()?;
+    if !history.unsampled(node, eviction.decided.earliest, ended).is_empty() {
+        return None;
+    }
+    let stale = SignedDuration::from_secs_f64(STALE_SECONDS);
+    let from = eviction.decided.earliest.checked_sub(stale).ok()?;
+    // The last sample before the decision opens the stretch; the lowest point in it is what the kubelet was up against.
+    let (last, _) = history.levels(node, signal, from, eviction.decided.earliest).next_back()?;
+    let (lowest, before) = history.least(node, signal, last.at(), ended)?;
+    let (first, after) = history.levels(node, signal, ended, ended.checked_add(stale).ok()?).next()?;
+    Some(Reclaim { before, after, evidence: [lowest.evidence(), first.evidence()] })
+}
+
+/// Whether threshold and minimum reclaim together were met after the last eviction on each node.
+fn judge_minimum(context: &Context<'_>, evictions: &[Eviction<'_>], signal: Signal, case: &mut Case) {
+    for node in &context.plan.nodes {
+        let Some(last) = evictions.iter().rev().find(|eviction| eviction.node() == node.name) else {
+            continue;
+        };
+        let Some(threshold) = context.threshold_of(last, signal) else {
+            case.doubt(format!("node {} has no threshold for {signal}", node.name), []);
+            continue;
+        };
+        let Some(reclaim) = of_eviction(context, last, signal) else { continue };
+        let wanted = threshold.value.saturating_add(threshold.minimum_reclaim);
+        let amount = |amount: i64| words::amount(signal.name(), amount);
+        let text = format!(
+            "{} were available on {} after the last eviction; threshold and minimum reclaim ask for {}",
+            amount(reclaim.after),
+            node.name,
+            amount(wanted),
+        );
+        if reclaim.after >= wanted {
+            case.proven(text, reclaim.evidence);
+        } else {
+            case.violated(text, reclaim.evidence);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! `replaced`: a controller made a successor of an evicted pod; where it went, whether it runs, how often it came back.
+
+use super::super::case::Case;
+use super::super::context::Context;
+use super::super::ends::PodEnd;
+use super::super::model::{End, Evidence};
+use super::super::outcome::end_words;
+use super::super::words;
+use crate::plan::{ReplacedExpectation, ReplacedOn, Until};
+
+/// A pod and the evicted one that it stands in for.
+struct Succession<'c> {
+    before: &'c PodEnd,
+    after: &'c PodEnd,
+}
+
+impl Succession<'_> {
+    fn same_node(&self) -> bool {
+        self.after.node.is_some() && self.after.node == self.before.node
+    }
+}
+
+pub(super) fn judge(context: &Context<'_>, expected: &ReplacedExpectation, case: &mut Case) {
+    let workload = expected.workload.as_str();
+    let pods: Vec<&PodEnd> = context.pods_of(workload).map(|(_, pod)| pod).collect();
+    let evicted = pods.iter().any(|pod| matches!(pod.end, End::EvictedByKubelet(_)));
+    if !evicted {
+        let doubts =
+            context.history.absence_doubts(context.plan, |until| matches!(until, Until::Evictions(_)));
+        case.absent(format!("no pod of {workload} was evicted, so none was replaced"), doubts);
+        return;
+    }
+    let successions = successions(context, &pods);
+    let evidence = || {
+        successions.iter().flat_map(|pair| pair.before.evidence.iter().chain(&pair.after.evidence)).cloned()
+    };
+    case.doubts(context.history.completeness_doubts());
+    if successions.is_empty() && expected.times.at_most != Some(0) {
+        let doubts = context.history.absence_doubts(context.plan, |_| false);
+        case.absent(format!("no successor of {workload} appeared"), doubts);
+    }
+    let number = i64::try_from(successions.len()).unwrap_or(i64::MAX);
+    let times = format!("{workload} had {}", words::count(successions.len(), "successor"));
+    if expected.times.holds(number) {
+        case.proven(times, evidence());
+    } else {
+        case.violated(format!("{times}; expected {}", words::band("pid", &expected.times)), evidence());
+    }
+    let came_back =
+        |pair: &&Succession<'_>| pair.same_node() && matches!(pair.after.end, End::EvictedByKubelet(_));
+    let loops = successions.iter().filter(came_back).count();
+    let text = format!(
+        "a successor came back to the same node and was evicted again {}",
+        words::count(loops, "time")
+    );
+    if expected.loops.holds(i64::try_from(loops).unwrap_or(i64::MAX)) {
+        case.proven(text, evidence());
+    } else {
+        case.violated(format!("{text}; expected {}", words::band("pid", &expected.loops)), evidence());
+    }
+    let Some(last) = successions.last() else { return };
+    if let Some(on) = &expected.on {
+        for pair in &successions {
+            judge_place(context, on, pair, std::ptr::eq(pair, last), case);
+        }
+    }
+    if let Some(running) = expected.running {
+        judge_running(last.after, running, case);
+    }
+}
+
+/// Which pod stands in for which: the pods that appeared after the first eviction, each for the earliest pod that had
+/// gone by then and has no successor yet.
+fn successions<'c>(context: &'c Context<'_>, pods: &[&'c PodEnd]) -> Vec<Succession<'c>> {
+    let appeared = |pod: &PodEnd| {
+        context
+            .history
+            .pods
+            .iter()
+            .find(|history| history.uid == pod.uid)
+            .and_then(|history| history.all_versions().next().map(|version| version.sequence()))
+    };
+    let gone = |pod: &PodEnd| pod.decided.map(|decided| decided.sequence);
+    let mut before: Vec<&PodEnd> = pods.iter().copied().filter(|pod| gone(pod).is_some()).collect();
+    before.sort_by_key(|pod| gone(pod));
+    let mut before = before.into_iter().peekable();
+    let mut successions = Vec::new();
+    for after in pods {
+        let Some(at) = appeared(after) else { continue };
+        if let Some(before) =
+            before.next_if(|before| before.uid != after.uid && gone(before).is_some_and(|gone| gone < at))
+        {
+            successions.push(Succession { before, after });
+        }
+    }
+    successions
+}
+
+fn judge_place(context: &Context<'_>, on: &ReplacedOn, pair: &Succession<'_>, last: bool, case: &mut Case) {
+    let (name, node) = (&pair.after.name, pair.after.node.as_deref());
+    let evidence = || -> Vec<Evidence> { pair.after.evidence.clone() };
+    let went = node.map_or_else(|| "nowhere".to_owned(), |node| format!("to {node}"));
+    let came_from = pair.before.node.as_deref().unwrap_or("an unknown node");
+    let (right, wanted) = match on {
+        ReplacedOn::Same => (pair.same_node(), format!("the same node, {came_from}")),
+        ReplacedOn::Other => (node.is_some() && !pair.same_node(), format!("another node than {came_from}")),
+        ReplacedOn::Node(wanted) => (node == Some(wanted.as_str()), format!("node {wanted}")),
+        // Only the last one can stay where it is; those before it went somewhere, or none would have followed.
+        ReplacedOn::Nowhere => (node.is_none() || !last, "nowhere".to_owned()),
+    };
+    if right {
+        case.proven(format!("{name} went {went}"), evidence());
+    } else if node.is_none() {
+        let doubts = context.history.run_doubts();
+        case.absent(
+            format!("{name} went nowhere ({}), and not to {wanted}", end_words(&pair.after.end)),
+            doubts,
+        );
+    } else {
+        case.violated(format!("{name} went {went}, and not to {wanted}"), evidence());
+    }
+}
+
+fn judge_running(last: &PodEnd, running: bool, case: &mut Case) {
+    let text = format!("the last successor, {}: {}", last.name, end_words(&last.end));
+    if (last.end == End::Running) == running {
+        case.proven(text, last.evidence.clone());
+    } else {
+        case.violated(text, last.evidence.clone());
+    }
+}

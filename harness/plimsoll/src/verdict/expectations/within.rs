@@ -1,0 +1,71 @@
+//! `within`: at most so long from the first sample below the threshold to the eviction.
+
+use std::time::Duration;
+
+use plimsoll_eviction::signal::Signal;
+
+use super::super::bounds::Bounds;
+use super::super::case::Case;
+use super::super::context::Context;
+use super::super::coverage::STALE_SECONDS;
+use super::super::words;
+use crate::plan::Until;
+
+pub(super) fn judge(context: &Context<'_>, signal: &str, limit: Duration, case: &mut Case) {
+    let Ok(signal) = signal.parse::<Signal>() else {
+        case.doubt(format!("{signal} is no eviction signal"), []);
+        return;
+    };
+    let evictions = context.evictions_for(signal);
+    if evictions.is_empty() {
+        let doubts =
+            context.history.absence_doubts(context.plan, |until| matches!(until, Until::Evictions(_)));
+        case.absent(format!("nobody was evicted for {signal}"), doubts);
+    }
+    for (index, eviction) in evictions.iter().enumerate() {
+        let (node, name) = (eviction.node(), &eviction.pod.name);
+        let Some(threshold) = context.threshold_of(eviction, signal) else {
+            case.doubt(format!("node {node} has no threshold for {signal}"), eviction.pod.evidence.clone());
+            continue;
+        };
+        // After an eviction the clock starts again: what was below before is what that eviction was for.
+        let before = evictions[..index].iter().rev().find(|before| before.node() == node);
+        let from = before.and_then(|before| before.ended()).unwrap_or_else(|| context.history.began());
+        let to = eviction.decided.latest;
+        let spells = context.history.spells(node, signal, threshold.value, from, to);
+        let Some(spell) = spells.last() else {
+            if before.is_none() {
+                let text = format!(
+                    "no sample of {node} shows {signal} below {} before {name} was evicted",
+                    words::amount(signal.name(), threshold.value)
+                );
+                case.doubt(text, eviction.pod.evidence.clone());
+                case.doubts(context.history.unsampled(node, from, to));
+            }
+            // With an eviction before it, this one made up for the minimum reclaim, and nothing was crossed.
+            continue;
+        };
+        let crossed = spell.first.moment();
+        case.doubts(context.history.unsampled(node, spell.first.at(), to));
+        // The sample before it shows that the crossing was not earlier than told.
+        let previous =
+            context.history.levels(node, signal, jiff::Timestamp::MIN, spell.first.at()).rev().nth(1);
+        let fresh =
+            |earlier: jiff::Timestamp| words::seconds_between(earlier, spell.first.at()) <= STALE_SECONDS;
+        if !previous.is_some_and(|(sample, _)| fresh(sample.at())) {
+            let text = format!("the sample before {signal} of {node} was crossed is missing or stale");
+            case.doubt(text, [spell.first.evidence()]);
+        }
+        let what = format!(
+            "{name}, from {signal} at {} to its eviction",
+            words::amount(signal.name(), spell.available)
+        );
+        let evidence = std::iter::once(spell.first.evidence()).chain(eviction.pod.evidence.clone());
+        Bounds::between(&context.history, crossed, eviction.decided).judge(
+            &what,
+            limit.as_secs_f64(),
+            evidence,
+            case,
+        );
+    }
+}

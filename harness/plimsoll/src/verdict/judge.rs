@@ -1,0 +1,89 @@
+//! From a plan and a timeline to a verdict.
+
+use super::case::Judgement;
+use super::context::Context;
+use super::model::{Finding, State, StepResult, Verdict};
+use super::{expectations, explain, outcome, words};
+use crate::observe::{StepOutcome, Timeline};
+use crate::plan::{Expectation, Plan};
+
+/// Judges a run: a function of its plan and of what was observed, and of nothing else.
+///
+/// Observations after `Finished` are those of cleaning up, and are not looked at. An expectation without evidence is
+/// unknown, never held. A step that failed, and a wait that timed out, is an unknown finding of its own: the run did
+/// not go as the scenario says, and so its expectations, even where they hold, may hold of something else. If what it
+/// waited for is what an expectation asks for, that expectation is violated and with it the verdict.
+#[must_use]
+pub fn judge(plan: &Plan, timeline: &Timeline) -> Verdict {
+    let context = Context::new(plan, timeline);
+    let mut findings: Vec<Finding> =
+        plan.expectations.iter().map(|expectation| finding(&context, expectation)).collect();
+    findings.extend(step_findings(&context));
+    if findings.is_empty() {
+        findings.push(nothing_expected(plan));
+    }
+    Verdict {
+        scenario: plan.name.clone(),
+        state: State::of_all(findings.iter().map(|finding| finding.state)),
+        findings,
+        pods: outcome::outcomes(&context),
+        explanations: explain::explanations(&context),
+        steps: context.history.steps.clone(),
+        gaps: context.history.gaps.clone(),
+        snapshot: None,
+        started: context.history.started.map(|started| started.at),
+        ended: context.history.observations.last().map(|last| last.at),
+    }
+}
+
+fn finding(context: &Context<'_>, expectation: &Expectation) -> Finding {
+    let Judgement { state, because, evidence } = expectations::judge(context, &expectation.expect);
+    Finding {
+        key: expectation.expect.key().to_owned(),
+        location: expectation.location.clone(),
+        title: expectations::title(&expectation.expect),
+        state,
+        because,
+        evidence,
+    }
+}
+
+/// One finding for each step that did not end as it should; those skipped on its account are told with it.
+fn step_findings(context: &Context<'_>) -> Vec<Finding> {
+    let steps = &context.history.steps;
+    let skipped = steps.iter().filter(|step| step.outcome == Some(StepOutcome::Skipped)).count();
+    let broken = |step: &&StepResult| {
+        matches!(step.outcome, Some(StepOutcome::TimedOut(_) | StepOutcome::Failed(_)) | None)
+    };
+    let finding = |step: &StepResult| {
+        let ended = step
+            .outcome
+            .as_ref()
+            .map_or_else(|| "did not end before the run did".to_owned(), words::outcome_words);
+        let skipped = match skipped {
+            0 => String::new(),
+            skipped => format!("; {} not taken", words::count(skipped, "later step")),
+        };
+        Finding {
+            key: "step".to_owned(),
+            location: step.location.clone(),
+            title: format!("step {}: {}", step.step + 1, step.title),
+            state: State::Unknown,
+            because: format!("{ended}{skipped}"),
+            evidence: context.history.step_evidence(step.step).into_iter().collect(),
+        }
+    };
+    steps.iter().filter(broken).map(finding).collect()
+}
+
+/// A scenario without expectations proves nothing.
+fn nothing_expected(plan: &Plan) -> Finding {
+    Finding {
+        key: "expect".to_owned(),
+        location: plan.steps.first().map(|step| step.location.clone()).unwrap_or_default(),
+        title: "something is expected".to_owned(),
+        state: State::Unknown,
+        because: "the scenario expects nothing, so nothing was proven".to_owned(),
+        evidence: Vec::new(),
+    }
+}
