@@ -24,7 +24,9 @@ pub fn etcd() -> Component {
     )
 }
 
-/// The API server. The endpoint reconciler is off: there is one, and its lease would outlive it.
+/// The API server. The endpoint reconciler is off: there is one, and its lease would outlive it. Nodes are not
+/// tainted as not ready when they are created: the controller that takes such taints away comes seconds later than
+/// the first Ready node. Every later taint comes from that controller, as always.
 #[must_use]
 pub fn apiserver(address: Ipv4Addr) -> Component {
     Component::new(
@@ -36,6 +38,7 @@ pub fn apiserver(address: Ipv4Addr) -> Component {
             format!("--etcd-servers={ETCD_CLIENT}"),
             "--endpoint-reconciler-type=none".into(),
             "--allow-privileged=true".into(),
+            "--disable-admission-plugins=TaintNodesByCondition".into(),
             "--authorization-mode=Node,RBAC".into(),
             "--anonymous-auth=false".into(),
             "--profiling=false".into(),

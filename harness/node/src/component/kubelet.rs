@@ -53,6 +53,9 @@ pub fn kubelet_configuration(node: &NodeConfig) -> Value {
         "tlsPrivateKeyFile": key,
         "cgroupDriver": "cgroupfs",
         "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
+        // Nothing answers there; without an address every pod would leave a warning event at every sync.
+        "clusterDNS": ["10.96.0.10"],
+        "clusterDomain": "cluster.local",
         "failSwapOn": false,
         "failCgroupV1": false,
         "makeIPTablesUtilChains": false,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Event, Node, Pod};
 
 use super::Fact;
 use crate::plan::{Plan, Until, WORKLOAD_LABEL};
@@ -62,6 +62,7 @@ impl World {
                 }
                 self.nodes.insert(name, Node::clone(node));
             }
+            Fact::Event(event) => self.event(event),
             Fact::OomKill { .. } => self.oom_kills += 1,
             Fact::Filler { name, report, .. } => drop(self.fillers.insert(name.clone(), report.clone())),
             Fact::ComponentEnded { part, component, status } if NEEDED.contains(&component.as_str()) => {
@@ -71,6 +72,17 @@ impl World {
                 self.broken.get_or_insert(format!("the {source} says nothing any more: {reason}"));
             }
             _ => {}
+        }
+    }
+
+    /// An `Evicted` event says so even where the pod's status does not keep it: a pod whose containers end with
+    /// status 0 becomes Succeeded, and the kubelet's reason is lost.
+    fn event(&mut self, event: &Event) {
+        let (Some("Evicted"), Some(uid)) = (event.reason.as_deref(), event.involved_object.uid.clone()) else { return };
+        if event.message.as_deref().is_some_and(|message| message.contains("The node had condition")) {
+            self.rejected.insert(uid);
+        } else {
+            self.evicted.insert(uid);
         }
     }
 
