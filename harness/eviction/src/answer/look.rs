@@ -15,9 +15,7 @@ use crate::quantity::Quantity;
 use crate::rank::{RankBy, rank};
 use crate::signal::{NodeCondition, Signal, StarvedResource};
 use crate::summary::Summary;
-use crate::threshold::{
-    KubeletConfiguration, Threshold, ThresholdError, ThresholdValue, with_container_fs,
-};
+use crate::threshold::{KubeletConfiguration, Threshold, ThresholdError, ThresholdValue, with_container_fs};
 use crate::victim::{Annotations, eviction_message};
 
 /// What the rules say about one look at a node.

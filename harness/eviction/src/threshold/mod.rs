@@ -110,6 +110,12 @@ impl Threshold {
         }
     }
 
+    /// The same with a minimum reclaim.
+    #[must_use]
+    pub fn with_minimum_reclaim(self, reclaim: ThresholdValue) -> Self {
+        Self { minimum_reclaim: Some(reclaim), ..self }
+    }
+
     /// Whether it drives evictions at once. Upstream: `isHardEvictionThreshold`, which takes a soft threshold
     /// without a grace period for a hard one.
     #[must_use]

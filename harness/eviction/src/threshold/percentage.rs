@@ -119,6 +119,19 @@ mod tests {
     }
 
     #[test]
+    fn agrees_with_the_answers_of_go() {
+        let table = include_str!("../../tests/corpus/percentages.tsv");
+        for line in table.lines().filter(|line| !line.starts_with('#')) {
+            let fields: Vec<&str> = line.split('\t').collect();
+            match parse(fields[0]) {
+                Ok(value) if value.is_nan() => assert_eq!(fields[1], "NaN", "{line}"),
+                Ok(value) => assert_eq!(fields[1].parse(), Ok(value), "{line}"),
+                Err(FloatError(error)) => assert_eq!(["ERR", error.as_str()], fields[1..], "{line}"),
+            }
+        }
+    }
+
+    #[test]
     fn refuses_in_the_words_of_go() {
         for (text, why) in [
             ("%", "strconv.ParseFloat: parsing \"\": invalid syntax"),
