@@ -6,12 +6,18 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::control::{self, Command};
-use crate::filler::Filler;
+use crate::cpu::Cpu;
+use crate::disk::Disk;
+use crate::file_memory::FileMemory;
+use crate::filler::{Filler, Shortage};
+use crate::inodes::Inodes;
+use crate::log::Log;
 use crate::memory::Memory;
 use crate::order::{Course, Order, OrderError, TypedCourse, parse_hold};
+use crate::pids::Pids;
 use crate::quantity::{Unit, parse_duration};
 use crate::session;
 
@@ -32,6 +38,10 @@ Exit codes:
 
 Examples:
   plimsoll-hog memory --amount 900Mi --rate 15Mi/s --start-at 200Mi
+  plimsoll-hog disk --path /data --amount 2Gi --rate 50Mi/s --hold 10m
+  plimsoll-hog inodes --path /data --count 50k --rate 5k/s
+  plimsoll-hog pids --count 500 --rate 50/s
+  plimsoll-hog cpu --cores 1.5
   plimsoll-hog set --amount 1200Mi
   plimsoll-hog release"
 )]
@@ -44,6 +54,14 @@ pub struct CommandLine {
 enum Action {
     /// Fill memory
     Memory(MemoryArguments),
+    /// Fill a filesystem's space, or the container's log
+    Disk(DiskArguments),
+    /// Take a filesystem's inodes, with empty files
+    Inodes(InodesArguments),
+    /// Take process ids, with processes that sleep
+    Pids(FillArguments),
+    /// Use processor time
+    Cpu(FillArguments),
     /// Give the running filler another amount or rate
     Set {
         #[command(flatten)]
@@ -67,9 +85,64 @@ enum Action {
 struct MemoryArguments {
     #[command(flatten)]
     fill: FillArguments,
-    /// Keep it from being swapped out
+    /// What kind of memory
+    #[arg(long = "as", value_name = "FORM", default_value = "anonymous")]
+    form: MemoryForm,
+    /// The folder of the file that page cache or tmpfs belongs to; tmpfs can do without
+    #[arg(long)]
+    path: Option<PathBuf>,
+    /// Keep anonymous memory from being swapped out
     #[arg(long)]
     lock: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum MemoryForm {
+    /// Memory of the process itself
+    Anonymous,
+    /// Pages of a file that was read once; the kernel takes them back when it must
+    PageCache,
+    /// Pages of a file that was read twice, which the kubelet counts as the working set
+    ActivePageCache,
+    /// Pages of a file in memory
+    Tmpfs,
+}
+
+#[derive(Debug, Args)]
+struct DiskArguments {
+    #[command(flatten)]
+    fill: FillArguments,
+    /// How to take the space
+    #[arg(long = "as", value_name = "FORM", default_value = "written")]
+    form: DiskForm,
+    /// The folder to fill; a folder of the filler's own is made in it
+    #[arg(long)]
+    path: Option<PathBuf>,
+    /// Leave what is held behind when the filler ends
+    #[arg(long)]
+    keep: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum DiskForm {
+    /// Write files, and sync them
+    Written,
+    /// Allocate files without writing them
+    Allocated,
+    /// Write lines to standard error, which ends up in the container's log
+    Log,
+}
+
+#[derive(Debug, Args)]
+struct InodesArguments {
+    #[command(flatten)]
+    fill: FillArguments,
+    /// The folder to fill; a folder of the filler's own is made in it
+    #[arg(long)]
+    path: PathBuf,
+    /// Leave what is held behind when the filler ends
+    #[arg(long)]
+    keep: bool,
 }
 
 #[derive(Debug, Args)]
@@ -121,7 +194,15 @@ impl CommandLine {
     /// Does what was typed.
     pub fn run(self) -> ExitCode {
         match self.action {
-            Action::Memory(arguments) => fill(&mut Memory::new(arguments.lock), arguments.fill),
+            Action::Memory(arguments) => arguments.run(),
+            Action::Disk(DiskArguments { fill, form, path, keep }) => match (form, path) {
+                (DiskForm::Log, _) => run(Log::default(), fill),
+                (form, Some(path)) => start(Disk::new(&path, form == DiskForm::Allocated, keep), fill),
+                (_, None) => conflict("--path is missing: where is the space to be taken?"),
+            },
+            Action::Inodes(InodesArguments { fill, path, keep }) => start(Inodes::new(&path, keep), fill),
+            Action::Pids(fill) => run(Pids::default(), fill),
+            Action::Cpu(fill) => run(Cpu::default(), fill),
             Action::Set { course: SetArguments { amount, rate, start_at }, reach } => {
                 reach.ask(&Command::Set(TypedCourse { amount, rate, start_at }))
             }
@@ -131,9 +212,38 @@ impl CommandLine {
     }
 }
 
-fn fill(filler: &mut dyn Filler, arguments: FillArguments) -> ExitCode {
+impl MemoryArguments {
+    fn run(self) -> ExitCode {
+        if self.lock && self.form != MemoryForm::Anonymous {
+            conflict("--lock is for anonymous memory");
+        }
+        match (self.form, self.path) {
+            (MemoryForm::Anonymous, None) => run(Memory::new(self.lock), self.fill),
+            (MemoryForm::Anonymous, Some(_)) => {
+                conflict("--path is for page cache and tmpfs; anonymous memory has none")
+            }
+            (MemoryForm::Tmpfs, path) => start(FileMemory::tmpfs(path.as_deref()), self.fill),
+            (_, None) => conflict("--path is missing: page cache belongs to a file, and that to a folder"),
+            (form, Some(path)) => {
+                start(FileMemory::page_cache(&path, form == MemoryForm::ActivePageCache), self.fill)
+            }
+        }
+    }
+}
+
+fn start(filler: Result<impl Filler, Shortage>, arguments: FillArguments) -> ExitCode {
+    match filler {
+        Ok(filler) => run(filler, arguments),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(session::EXIT_FAILED)
+        }
+    }
+}
+
+fn run(mut filler: impl Filler, arguments: FillArguments) -> ExitCode {
     match arguments.resolve(filler.unit()) {
-        Ok(order) => session::run(filler, &order),
+        Ok(order) => session::run(&mut filler, &order),
         Err(error) => refuse(&error),
     }
 }
@@ -141,6 +251,11 @@ fn fill(filler: &mut dyn Filler, arguments: FillArguments) -> ExitCode {
 /// Ends the program as it ends on any other mistake in its arguments.
 fn refuse(error: &OrderError) -> ! {
     CommandLine::command().error(ErrorKind::ValueValidation, error).exit()
+}
+
+/// The same, for arguments that do not go together.
+fn conflict(error: &str) -> ! {
+    CommandLine::command().error(ErrorKind::ArgumentConflict, error).exit()
 }
 
 impl FillArguments {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::report::{Resource, Unit};
+use crate::report::{Form, Resource, Unit};
 
 /// The resource could not be had. The filler ends and says so in its last report.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +25,11 @@ impl Shortage {
 pub trait Filler {
     /// What it fills.
     fn resource(&self) -> Resource;
+
+    /// In which form, where the resource has several.
+    fn form(&self) -> Option<Form> {
+        None
+    }
 
     /// What its amounts are counted in.
     fn unit(&self) -> Unit;
@@ -49,6 +54,15 @@ pub trait Filler {
     /// When the resource can not be had.
     fn advance(&mut self, goal: u64) -> Result<(), Shortage>;
 
+    /// Called once when the target is reached, to make final what is not yet.
+    ///
+    /// # Errors
+    ///
+    /// When it turns out only now that the resource could not be had.
+    fn settle(&mut self) -> Result<(), Shortage> {
+        Ok(())
+    }
+
     /// What has been taken, by the filler's own account.
     fn filled(&self) -> u64;
 
@@ -65,4 +79,13 @@ pub trait Filler {
     ///
     /// When something could not be given back.
     fn release(&mut self) -> io::Result<()>;
+
+    /// Gives everything back as the filler ends, but for what it was asked to leave behind.
+    ///
+    /// # Errors
+    ///
+    /// When something could not be given back.
+    fn end(&mut self) -> io::Result<()> {
+        self.release()
+    }
 }

@@ -10,6 +10,13 @@ use std::io::{self, Read, Write};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::noise::Noise;
+
+/// The filler's image.
+pub const HOG: &str = "docker.io/plimsoll/hog:1";
+/// The sandbox container's image.
+pub const PAUSE: &str = "docker.io/plimsoll/pause:1";
+
 /// An image.
 #[derive(Clone, Debug)]
 pub struct Image<'a> {
@@ -70,21 +77,21 @@ impl Digest {
 }
 
 impl Image<'static> {
-    /// The filler's image, `docker.io/plimsoll/hog:1`. `/tmp` is there for the control socket of a filler
+    /// The filler's image, [`HOG`]. `/tmp` is there for the control socket of a filler
     /// that does not run as root.
     pub fn hog(program: &[u8]) -> Image<'_> {
         let folder = File { path: "tmp", mode: 0o1777, content: Content::Folder };
         Image {
-            name: "docker.io/plimsoll/hog:1",
+            name: HOG,
             layers: vec![vec![File::program("plimsoll-hog", program), folder]],
             entrypoint: vec!["/plimsoll-hog"],
         }
     }
 
-    /// The sandbox container's image, `docker.io/plimsoll/pause:1`.
+    /// The sandbox container's image, [`PAUSE`].
     pub fn pause(program: &[u8]) -> Image<'_> {
         Image {
-            name: "docker.io/plimsoll/pause:1",
+            name: PAUSE,
             layers: vec![vec![File::program("plimsoll-pause", program)]],
             entrypoint: vec!["/plimsoll-pause"],
         }
@@ -236,7 +243,7 @@ fn write_layer(files: &[File<'_>], output: &mut dyn Write) -> io::Result<()> {
             Content::Noise { length, seed } => tar.append_data(
                 &mut header(tar::EntryType::Regular, file.mode, length),
                 path,
-                Noise { state: seed, left: length },
+                Noise::new(seed, length),
             ),
             Content::Folder => tar.append_data(
                 &mut header(tar::EntryType::Directory, file.mode, 0),
@@ -273,28 +280,5 @@ impl Write for Meter {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// SplitMix64: short, fast, and without a pattern that a compressor finds.
-struct Noise {
-    state: u64,
-    left: u64,
-}
-
-impl Read for Noise {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
-        // Whole words only, but for the end, so that the bytes do not depend on how they are asked for.
-        let length = if wanted as u64 == self.left { wanted } else { (wanted / 8 * 8).max(wanted.min(8)) };
-        for chunk in buffer[..length].chunks_mut(8) {
-            self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut word = self.state;
-            word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            chunk.copy_from_slice(&(word ^ (word >> 31)).to_le_bytes()[..chunk.len()]);
-        }
-        self.left -= length as u64;
-        Ok(length)
     }
 }

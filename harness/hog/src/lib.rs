@@ -9,12 +9,20 @@
 
 pub mod command_line;
 pub mod control;
+pub mod cpu;
+pub mod disk;
+pub mod file_memory;
 pub mod filler;
+pub mod folder;
 pub mod footprint;
 pub mod image;
+pub mod inodes;
+pub mod log;
 pub mod memory;
+pub mod noise;
 pub mod order;
 pub mod pace;
+pub mod pids;
 pub mod quantity;
 pub mod report;
 pub mod reporter;

@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 use rustix::mm::{self, Advice, MapFlags, MlockFlags, ProtFlags};
 
 use crate::filler::{Filler, Shortage};
-use crate::report::{Resource, Unit};
+use crate::report::{Form, Resource, Unit};
 
 /// The most that one step takes; at a few GiB a second this stays in the order of ten milliseconds.
 const STEP: usize = 16 << 20;
@@ -94,6 +94,10 @@ impl Memory {
 impl Filler for Memory {
     fn resource(&self) -> Resource {
         Resource::Memory
+    }
+
+    fn form(&self) -> Option<Form> {
+        Some(Form::Anonymous)
     }
 
     fn unit(&self) -> Unit {

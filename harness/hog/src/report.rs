@@ -24,6 +24,9 @@ pub struct Report {
     pub elapsed: f64,
     /// What is filled.
     pub resource: Resource,
+    /// In which form, where a resource has several.
+    #[serde(rename = "as", default, skip_serializing_if = "Option::is_none")]
+    pub form: Option<Form>,
     /// The filler's process id as it sees it itself.
     pub pid: u32,
     /// What `target`, `filled`, `holds`, `returned` and `rate` are counted in.
@@ -93,6 +96,26 @@ pub enum Resource {
     Pids,
     /// Processor time, in thousandths of a processor.
     Cpu,
+}
+
+/// The form in which a resource is filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Form {
+    /// Memory of the process itself, which only its end or a release gives back.
+    Anonymous,
+    /// Pages of a file that was read once; the kernel takes them back when it needs memory.
+    PageCache,
+    /// Pages of a file that was read twice, which the kubelet counts as the working set.
+    ActivePageCache,
+    /// Pages of a file in memory, in a tmpfs or without a name.
+    Tmpfs,
+    /// Disk space that was written and synced.
+    Written,
+    /// Disk space that was only allocated.
+    Allocated,
+    /// The container's log, by way of standard error.
+    Log,
 }
 
 /// Why something happened.

@@ -60,6 +60,7 @@ pub fn run(filler: &mut dyn Filler, order: &Order) -> ExitCode {
         started: Instant::now(),
         settled: None,
         next_report: Duration::ZERO,
+        measuring: Duration::ZERO,
         ending: None,
     };
     footprint::forget_start_up();
@@ -79,6 +80,8 @@ struct Session<'a> {
     /// Since when the target is held; `None` on the way to it.
     settled: Option<Duration>,
     next_report: Duration,
+    /// How long it took to measure what is held, the last time.
+    measuring: Duration,
     ending: Option<Ending>,
 }
 
@@ -93,13 +96,13 @@ impl Session<'_> {
         let mut report = self.report(Kind::Start);
         report.control = self.control.as_ref().map(|server| server.path().display().to_string());
         report.message = control_is_off.map(shortened);
-        self.reporter.write(report);
+        self.say(report);
     }
 
     fn run(&mut self) -> u8 {
         let outcome = self.set_out(self.order.course).and_then(|()| self.fill_and_hold());
         let before = self.filler.holds().ok();
-        let released = self.filler.release();
+        let released = self.filler.end();
         let mut report = self.report(Kind::Final);
         report.returned = before.zip(report.holds).map(|(before, after)| before.saturating_sub(after));
         report.message = released.err().map(|error| shortened(format!("giving back: {error}")));
@@ -156,7 +159,7 @@ impl Session<'_> {
             let now = self.started.elapsed();
             if now >= self.next_report {
                 let report = self.state();
-                self.reporter.write(report);
+                self.say(report);
             }
             self.wait();
         }
@@ -173,9 +176,10 @@ impl Session<'_> {
             self.filler.advance(goal)?;
         }
         if self.filler.filled() == self.pace.target() {
+            self.filler.settle()?;
             self.settled = Some(self.started.elapsed());
             let report = self.report(Kind::Held);
-            self.reporter.write(report);
+            self.say(report);
         }
         Ok(())
     }
@@ -185,7 +189,7 @@ impl Session<'_> {
             match wish {
                 Wish::Release => {
                     let report = self.release(Reason::ReleaseSignal)?;
-                    self.reporter.write(report);
+                    self.say(report);
                 }
                 Wish::Terminate => self.end(Reason::Terminated),
                 Wish::Interrupt => match &mut self.ending {
@@ -205,7 +209,7 @@ impl Session<'_> {
         self.ending = Some(Ending { at: self.started.elapsed() + self.order.shutdown_delay, reason });
         let mut report = self.report(Kind::Terminating);
         report.reason = Some(reason);
-        self.reporter.write(report);
+        self.say(report);
     }
 
     fn obey_commands(&mut self) -> Result<(), Shortage> {
@@ -247,7 +251,7 @@ impl Session<'_> {
             }
         };
         asked.answer(&report);
-        self.reporter.write(report);
+        self.say(report);
         Ok(())
     }
 
@@ -275,23 +279,29 @@ impl Session<'_> {
         report
     }
 
-    /// A report of this moment, with what is held measured; the next regular one is a full interval away.
-    fn report(&mut self, kind: Kind) -> Report {
-        let (at, elapsed, filled) = (Timestamp::now(), self.started.elapsed(), self.filler.filled());
-        let holds = self.filler.holds().ok();
-        let measured = self.started.elapsed();
+    /// Writes a report; the next regular one is a full interval away.
+    fn say(&mut self, report: Report) {
+        self.reporter.write(report);
         let interval = if self.settled.is_some() { HEARTBEAT } else { PROGRESS };
-        self.next_report = measured + interval.max((measured - elapsed) * MEASURE_SHARE);
+        self.next_report = self.started.elapsed() + interval.max(self.measuring * MEASURE_SHARE);
+    }
+
+    /// A report of this moment, with what is held measured.
+    fn report(&mut self, kind: Kind) -> Report {
+        let (at, elapsed) = (Timestamp::now(), self.started.elapsed());
+        let holds = self.filler.holds().ok();
+        self.measuring = self.started.elapsed().saturating_sub(elapsed);
         Report {
             v: VERSION,
             kind,
             at,
             elapsed: elapsed.as_secs_f64(),
             resource: self.filler.resource(),
+            form: self.filler.form(),
             pid: std::process::id(),
             unit: self.filler.unit(),
             target: self.course.amount,
-            filled,
+            filled: self.filler.filled(),
             holds,
             rate: self.course.rate.map(std::num::NonZeroU64::get),
             start_at: self.course.start_at,

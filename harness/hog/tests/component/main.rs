@@ -1,6 +1,8 @@
 //! The programs as processes, and the images made of them.
 
+mod filesystem;
 mod image;
 mod memory;
+mod others;
 mod pause;
 mod process;
