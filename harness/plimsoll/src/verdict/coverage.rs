@@ -28,21 +28,23 @@ impl Source<'_> {
     /// Whether a gap of this name hides something of this source. A name that is not known hides everything: better
     /// an unknown too many than a pass too many.
     fn is_hidden_by(self, name: &str) -> bool {
-        let (kind, of) = name.split_once(' ').map_or((name, None), |(kind, of)| (kind, Some(of)));
-        let same_node = |node: &str| of.is_none_or(|of| of == node);
-        match kind {
-            "pods" => self == Self::Pods,
-            "nodes" => self == Self::Nodes,
-            "sampler" => matches!(self, Self::Sampler(node) if same_node(node)),
-            "kmsg" => matches!(self, Self::KernelLog(node) if same_node(node)),
-            // The whole stream of a node's init.
-            "node" => matches!(self, Self::Sampler(node) | Self::KernelLog(node) if same_node(node)),
-            // Explanations use these; no finding rests on them alone.
-            "events" | "summary" | "metrics" | "filler" => false,
+        let of = |kind: &str| name.strip_prefix(kind).and_then(|rest| rest.strip_prefix(' '));
+        if HARMLESS.iter().any(|harmless| name == *harmless || of(harmless).is_some()) {
+            return false;
+        }
+        match (name, of("sampler"), of("kernel log")) {
+            ("pods", ..) => self == Self::Pods,
+            ("nodes", ..) => self == Self::Nodes,
+            (_, Some(node), _) => self == Source::Sampler(node),
+            (_, _, Some(node)) => self == Source::KernelLog(node),
+            // A node's init carries everything that the node is.
             _ => true,
         }
     }
 }
+
+/// Sources on which no finding rests: they serve explanations, or tell what others tell too.
+const HARMLESS: [&str; 4] = ["events", "summary of", "metrics of", "filler of"];
 
 impl History<'_> {
     /// What keeps "it did not happen" from being known of anything: the run ended early, or a component died.
@@ -169,5 +171,29 @@ impl History<'_> {
         let mut doubts = self.run_doubts();
         doubts.extend(self.blind(Source::Pods, self.began(), self.ended()));
         doubts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Source;
+
+    #[test]
+    fn a_gap_hides_its_own_source_and_an_unknown_one_hides_all() {
+        let all = [Source::Pods, Source::Nodes, Source::Sampler("worker"), Source::KernelLog("worker")];
+        for (name, hidden) in [
+            ("pods", [true, false, false, false]),
+            ("nodes", [false, true, false, false]),
+            ("sampler worker", [false, false, true, false]),
+            ("kernel log worker", [false, false, false, true]),
+            ("init of worker", [true; 4]),
+            ("sampler other", [false; 4]),
+            ("events", [false; 4]),
+            ("summary of worker", [false; 4]),
+            ("metrics of worker", [false; 4]),
+            ("something new", [true; 4]),
+        ] {
+            assert_eq!(all.map(|source| source.is_hidden_by(name)), hidden, "{name}");
+        }
     }
 }

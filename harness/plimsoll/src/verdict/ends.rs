@@ -122,18 +122,25 @@ impl End {
     }
 }
 
-/// The kubelet's Warning event `Evicted` comes before it stops the pod, and so is the earliest sign.
-fn sign_of_event(event: Seen<'_, Event>) -> Option<Sign> {
-    if event.value.reason.as_deref() != Some(EVICTED) {
+/// What an event says that the kubelet does to a pod: an eviction, a rejection, a local storage limit.
+///
+/// Its Warning `Evicted` comes before it stops the pod, and so is the earliest sign of its end.
+#[must_use]
+pub fn end_by_event(event: &Event) -> Option<End> {
+    if event.reason.as_deref() != Some(EVICTED) {
         return None;
     }
-    let text = event.value.message.as_deref().unwrap_or_default();
+    let text = event.message.as_deref().unwrap_or_default();
     // A rejection's event has the text without what the status puts before it.
-    let end = if text.starts_with("The node had condition: ") {
-        End::RejectedAtAdmission { reason: EVICTED.to_owned(), message: format!("Pod was rejected: {text}") }
-    } else {
-        end_of_message(EVICTED, text)?
-    };
+    if text.starts_with("The node had condition: ") {
+        let message = format!("Pod was rejected: {text}");
+        return Some(End::RejectedAtAdmission { reason: EVICTED.to_owned(), message });
+    }
+    end_of_message(EVICTED, text)
+}
+
+fn sign_of_event(event: Seen<'_, Event>) -> Option<Sign> {
+    let end = end_by_event(event.value)?;
     Some(Sign { end, decided: event_moment(event), evidence: vec![event.evidence()] })
 }
 

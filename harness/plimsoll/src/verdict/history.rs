@@ -190,6 +190,8 @@ impl<'a> History<'a> {
                     self.pod(uid, "", "", index).kills.push(seen);
                 }
             }
+            // A filler that ends outside every pod is part of what is tested.
+            Fact::ComponentEnded { component, .. } if component.starts_with("filler") => {}
             Fact::ComponentEnded { .. } => self.broken.push(observation),
             Fact::Began { .. }
             | Fact::Boot { .. }
@@ -290,6 +292,15 @@ pub(super) fn moment(written: Option<Timestamp>, observation: &Observation) -> M
 fn gaps(observations: &[Observation], started: Option<Timestamp>) -> Vec<BlindSpot> {
     let mut spots: Vec<BlindSpot> = Vec::new();
     for observation in observations {
+        if let Fact::Sample { node, .. } = &observation.fact {
+            // A sampler does not say that it sees again: it samples.
+            let own = |spot: &&mut BlindSpot| {
+                spot.until.is_none() && spot.source.strip_prefix("sampler ") == Some(node)
+            };
+            for spot in spots.iter_mut().filter(own) {
+                spot.until = Some(observation.at);
+            }
+        }
         let Fact::Gap { source, from, resumed, reason } = &observation.fact else { continue };
         if *resumed {
             // What was blind for good until now sees again.

@@ -19,7 +19,7 @@ pub mod signals;
 pub mod snapshot;
 pub mod words;
 
-pub use ends::{PodEnd, ends};
+pub use ends::{PodEnd, end_by_event, ends};
 pub use judge::judge;
 pub use model::*;
 pub use outcome::end_words;

@@ -59,7 +59,7 @@ pub fn thresholds(node: &NodePlan, signal: Signal, sample: Option<&Sample>) -> V
     let Ok(configuration) = KubeletConfiguration::deserialize(&node.kubelet) else { return Vec::new() };
     let Ok(configured) = configuration.threshold_configuration().parse() else { return Vec::new() };
     let capacity =
-        sample.and_then(|sample| measured_capacity(sample, signal)).or_else(|| capacity(node, signal));
+        sample.and_then(|sample| capacity(sample, signal)).or_else(|| planned_capacity(node, signal));
     let mut thresholds: Vec<Threshold> = with_container_fs(&configured, layout(node))
         .iter()
         .filter(|threshold| threshold.signal == signal && threshold.operator == Operator::LessThan)
@@ -90,11 +90,16 @@ pub fn layout(node: &NodePlan) -> FilesystemLayout {
     if node.imagefs.is_some() { FilesystemLayout::DedicatedImageFs } else { FilesystemLayout::Single }
 }
 
-fn measured_capacity(sample: &Sample, signal: Signal) -> Option<i64> {
+/// What there is of a signal in all, by a sample, in bytes or counts; nothing if the sample lacks it.
+#[must_use]
+pub fn capacity(sample: &Sample, signal: Signal) -> Option<i64> {
     let image = sample.filesystems.get("imagefs").or_else(|| sample.filesystems.get("nodefs"));
     let node = sample.filesystems.get("nodefs");
     let capacity = match signal {
-        Signal::MemoryAvailable | Signal::AllocatableMemoryAvailable => sample.memory.capacity,
+        Signal::MemoryAvailable => sample.memory.capacity,
+        Signal::AllocatableMemoryAvailable => {
+            sample.kubepods.and_then(|kubepods| kubepods.capacity).or(sample.memory.capacity)
+        }
         Signal::NodeFsAvailable => node.map(|filesystem| filesystem.capacity),
         Signal::NodeFsInodesFree => node.map(|filesystem| filesystem.inodes),
         Signal::ImageFsAvailable | Signal::ContainerFsAvailable => {
@@ -108,7 +113,7 @@ fn measured_capacity(sample: &Sample, signal: Signal) -> Option<i64> {
     capacity.and_then(|capacity| i64::try_from(capacity).ok())
 }
 
-fn capacity(node: &NodePlan, signal: Signal) -> Option<i64> {
+fn planned_capacity(node: &NodePlan, signal: Signal) -> Option<i64> {
     let image = node.imagefs.as_ref().unwrap_or(&node.nodefs);
     let capacity = match signal {
         Signal::MemoryAvailable | Signal::AllocatableMemoryAvailable => Some(node.memory),

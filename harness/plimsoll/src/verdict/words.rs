@@ -199,7 +199,7 @@ pub fn describe(observation: &Observation) -> String {
                 count(usize::try_from(*number).unwrap_or(usize::MAX), "eviction")
             )
         }
-        Fact::Filler { name, report, .. } => match report.get("held").and_then(serde_json::Value::as_i64) {
+        Fact::Filler { name, report, .. } => match report.get("filled").and_then(serde_json::Value::as_i64) {
             Some(held) => format!("filler of {name} holds {}", bytes(held)),
             None => format!("filler of {name}: {report}"),
         },

@@ -47,16 +47,15 @@ fn judge_pod(context: &Context<'_>, history: &PodHistory<'_>, pod: &PodEnd, case
         return;
     }
     let Some(last) = history.last() else { return };
-    // A watch that was lost and resumed lists what still exists: the same UID without a restart ran all along.
-    let (began, ended) = (context.history.began(), context.history.ended());
-    let listed_since = |until: Option<jiff::Timestamp>| until.is_some_and(|until| last.at() >= until);
-    if !context.history.gaps_of(Source::Pods).all(|gap| listed_since(gap.until)) {
-        case.doubts(context.history.blind(Source::Pods, began, ended));
+    // A watch that was resumed has listed what exists: what it did not tell anew is as it was. One UID without a restart
+    // has run all along, whatever went unseen.
+    if context.history.gaps_of(Source::Pods).any(|gap| gap.until.is_none()) {
+        case.doubts(context.history.blind(Source::Pods, context.history.began(), context.history.ended()));
     }
     case.doubts(pod.node.as_deref().and_then(|node| context.history.not_ready(node)));
     let first =
         history.versions.iter().find(|version| super::super::ends::phase(version.value) == Some("Running"));
     let since = first.map_or(last.at(), |first| first.at());
-    let length = words::seconds(words::seconds_between(since, ended));
+    let length = words::seconds(words::seconds_between(since, context.history.ended()));
     case.proven(format!("{name} ran for {length} to the end without a restart"), [last.evidence()]);
 }

@@ -1,0 +1,76 @@
+//! One JSON document a line: every observation, every finding, every verdict. `docs/output.md` says what is in them.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::Reporter;
+use crate::observe::Observation;
+use crate::plan::Plan;
+use crate::verdict::{Finding, Verdict};
+
+/// The version of the schema, the field `v` of each line. Fields may be added within a version; a change that would
+/// mislead a reader raises it.
+pub const VERSION: u32 = 1;
+
+/// Writes JSON lines.
+#[derive(Debug)]
+pub struct JsonLines<W> {
+    writer: W,
+    scenario: String,
+}
+
+/// A line: version, type and scenario, then what it is about.
+#[derive(Serialize)]
+struct Line<'a> {
+    v: u32,
+    scenario: &'a str,
+    #[serde(flatten)]
+    document: Document<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+enum Document<'a> {
+    Plan { plan: &'a Plan },
+    Observation { observation: &'a Observation },
+    Finding { finding: &'a Finding },
+    Verdict { verdict: &'a Verdict },
+}
+
+impl<W: Write> JsonLines<W> {
+    /// Writes to this writer, which should be buffered: a run has thousands of observations.
+    pub fn new(writer: W) -> Self {
+        Self { writer, scenario: String::new() }
+    }
+
+    fn write(&mut self, document: Document<'_>) -> io::Result<()> {
+        let line = Line { v: VERSION, scenario: &self.scenario, document };
+        serde_json::to_writer(&mut self.writer, &line)?;
+        self.writer.write_all(b"\n")
+    }
+}
+
+impl<W: Write> Reporter for JsonLines<W> {
+    fn begin(&mut self, plan: &Plan) -> io::Result<()> {
+        self.scenario.clone_from(&plan.name);
+        self.write(Document::Plan { plan })
+    }
+
+    fn observation(&mut self, observation: &Observation) -> io::Result<()> {
+        self.write(Document::Observation { observation })
+    }
+
+    fn verdict(&mut self, verdict: &Verdict) -> io::Result<()> {
+        self.scenario.clone_from(&verdict.scenario);
+        for finding in &verdict.findings {
+            self.write(Document::Finding { finding })?;
+        }
+        self.write(Document::Verdict { verdict })?;
+        self.writer.flush()
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}

@@ -1,0 +1,50 @@
+//! Telling people and machines about a run. Every reporter takes the same observations and the same verdict, and knows
+//! nothing of clusters.
+//!
+//! - [`Terminal`]: lines as things happen, a level that moves, and what it all came to.
+//! - [`Junit`]: a suite for each scenario, a case for each expectation.
+//! - [`JsonLines`]: everything, one document a line.
+
+mod json;
+mod junit;
+mod level;
+mod terminal;
+
+use std::io;
+
+pub use json::{JsonLines, VERSION};
+pub use junit::Junit;
+pub use terminal::{Terminal, TerminalOptions, Verbosity};
+
+use crate::observe::Observation;
+use crate::plan::Plan;
+use crate::verdict::Verdict;
+
+/// Takes what happens in runs, one run after another.
+pub trait Reporter {
+    /// A run of this plan begins.
+    ///
+    /// # Errors
+    /// When it can not be written.
+    fn begin(&mut self, plan: &Plan) -> io::Result<()>;
+
+    /// Something was observed.
+    ///
+    /// # Errors
+    /// When it can not be written.
+    fn observation(&mut self, observation: &Observation) -> io::Result<()>;
+
+    /// The run is over, and this is what it came to.
+    ///
+    /// # Errors
+    /// When it can not be written.
+    fn verdict(&mut self, verdict: &Verdict) -> io::Result<()>;
+
+    /// No other run follows.
+    ///
+    /// # Errors
+    /// When it can not be written.
+    fn finish(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
