@@ -9,7 +9,8 @@
 //! - [`message`]: what the kubelet says about an eviction, rendered and read back.
 //!
 //! What is known of a node:
-//! - [`pod`], [`document`]: pods, and reading them from what Kubernetes gives.
+//! - [`pod`], [`document`]: pods, and reading them from what Kubernetes gives; with the feature `k8s` also from the types of
+//!   `k8s-openapi`.
 //! - [`summary`], [`observation`]: statistics, and what they say about each signal.
 //! - [`threshold`]: the kubelet's thresholds.
 //!
@@ -25,6 +26,8 @@ pub mod answer;
 pub mod document;
 pub mod duration;
 pub mod figures;
+#[cfg(feature = "k8s")]
+pub mod kubernetes;
 pub mod layout;
 pub mod limits;
 pub mod manager;
