@@ -13,6 +13,8 @@ use crate::report::{Resource, Unit};
 
 /// A share is kept over periods of this length, five to one of the kernel's own for limits.
 const PERIOD: Duration = Duration::from_millis(20);
+/// How far a thread that others kept from working catches up.
+const ARREARS: Duration = Duration::from_secs(1);
 /// A whole processor.
 const WHOLE: u64 = 1000;
 
@@ -44,9 +46,10 @@ fn used(clock: ClockId) -> Duration {
 }
 
 /// Works for its share of each period. The share is counted in processor time, so that what others take
-/// meanwhile is made up for within the period.
+/// meanwhile is made up for, in this period or the next ones.
 fn work(share: &AtomicU64) {
     let mut until = Instant::now();
+    let mut owed = Duration::ZERO;
     let mut state = 1u64;
     loop {
         let share = share.load(Ordering::Relaxed);
@@ -54,13 +57,15 @@ fn work(share: &AtomicU64) {
             return;
         }
         until += PERIOD;
-        let budget = PERIOD * u32::try_from(share).unwrap_or(0) / WHOLE as u32;
+        owed = ARREARS.min(owed + PERIOD * u32::try_from(share).unwrap_or(0) / WHOLE as u32);
         let began = used(ClockId::ThreadCPUTime);
-        while used(ClockId::ThreadCPUTime).saturating_sub(began) < budget && Instant::now() < until {
+        let spent = || used(ClockId::ThreadCPUTime).saturating_sub(began);
+        while spent() < owed && Instant::now() < until {
             for _ in 0..2_000 {
                 state = std::hint::black_box(state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1));
             }
         }
+        owed = owed.saturating_sub(spent());
         let now = Instant::now();
         // After a long halt the periods that were missed are not made up for.
         until = until.max(now);
