@@ -31,7 +31,8 @@ use crate::session;
   SIGTERM, SIGINT   end with a last report
 
 Exit codes:
-  0  ended as asked: by a signal, or because the hold was over
+  0  the hold was over
+  130, 143  ended by SIGINT or SIGTERM, as a shell counts it
   1  could not start; no running filler answered, or it refused
   2  the command line is wrong
   3  the resource could not be had: out of memory, disk full, a limit

@@ -18,8 +18,13 @@ use crate::report::{Kind, Reason, Report, VERSION};
 use crate::reporter::Reporter;
 use crate::signals::{Signals, Wish};
 
-/// Ended as it was asked to: told to by a signal, or the hold is over.
+/// The hold is over, as it was asked to be.
 pub const EXIT_ENDED: u8 = 0;
+/// The exit code after SIGTERM, as a shell counts it. It is not 0: a pod whose containers end with 0 becomes
+/// Succeeded when it is evicted, and loses the kubelet's reason.
+pub const EXIT_TERMINATED: u8 = 128 + 15;
+/// The exit code after SIGINT, as a shell counts it.
+pub const EXIT_INTERRUPTED: u8 = 128 + 2;
 /// A command found no filler or was refused, or the filler could not start.
 pub const EXIT_FAILED: u8 = 1;
 /// The resource could not be had.
@@ -109,7 +114,11 @@ impl Session<'_> {
         let code = match outcome {
             Ok(reason) => {
                 report.reason = Some(reason);
-                EXIT_ENDED
+                match reason {
+                    Reason::Terminated => EXIT_TERMINATED,
+                    Reason::Interrupted => EXIT_INTERRUPTED,
+                    _ => EXIT_ENDED,
+                }
             }
             Err(shortage) => {
                 report.reason = Some(Reason::Exhausted);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +76,9 @@ pub struct NodeConfig {
     /// Taints to register with.
     #[serde(default)]
     pub taints: Vec<serde_json::Value>,
+    /// How often the kubelet measures each container; absent for its own choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub housekeeping_interval: Option<Duration>,
     /// Whether the machine's root lies at [`MACHINE`] and becomes the lower layer of the node's own.
     pub machine_root: bool,
     /// Names of images, all in the archive `images.tar` in [`RUN`], that image garbage collection must not take.

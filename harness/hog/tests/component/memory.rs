@@ -100,7 +100,7 @@ fn a_shutdown_delay_is_held_out_and_sigint_twice_cuts_it_short() {
     assert_eq!(String::from_utf8(refusal.stderr).unwrap(), "error: the filler refused: it is ending\n");
     let last = hog.wait_for(Kind::Final);
     assert!(last.elapsed - told.elapsed >= 1.0, "it ended {} s early", 1.0 - (last.elapsed - told.elapsed));
-    assert_eq!((last.returned, hog.ended().code()), (Some(5 * MI), Some(0)));
+    assert_eq!((last.returned, hog.ended().code()), (Some(5 * MI), Some(143)));
 
     let mut patient = Hog::start(&["memory", "--amount", "5Mi", "--shutdown-delay", "1h"]);
     patient.wait_for(Kind::Held);
@@ -108,7 +108,7 @@ fn a_shutdown_delay_is_held_out_and_sigint_twice_cuts_it_short() {
     patient.wait_for(Kind::Terminating);
     patient.signal(Signal::INT);
     assert_eq!(patient.wait_for(Kind::Final).reason, Some(Reason::Interrupted));
-    assert_eq!(patient.ended().code(), Some(0));
+    assert_eq!(patient.ended().code(), Some(130));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::config::{KUBELET_PORT, NodeConfig, RUN};
 #[must_use]
 pub fn kubelet(name: &str, address: Ipv4Addr, node: &NodeConfig) -> Component {
     let labels = node.labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");
-    Component::new(
+    let mut kubelet = Component::new(
         "kubelet",
         [
             format!("--config={RUN}/kubelet.json"),
@@ -22,7 +22,11 @@ pub fn kubelet(name: &str, address: Ipv4Addr, node: &NodeConfig) -> Component {
             format!("--node-labels={labels}"),
             "-v=2".into(),
         ],
-    )
+    );
+    if let Some(interval) = node.housekeeping_interval {
+        kubelet.arguments.push(format!("--housekeeping-interval={}ms", interval.as_millis()));
+    }
+    kubelet
 }
 
 /// Names of the files of the kubelet's serving certificate and key.

@@ -3,10 +3,12 @@
 //! A [`Cluster`] is a control plane and its nodes, started for one run and ended with it. [`host`] makes one from
 //! namespaces of this machine. What a part of it is told is the same everywhere and made by [`parts`].
 
+mod choice;
 pub mod host;
 pub mod parts;
 pub mod state;
 
+pub use choice::{Place, Running, available, choose, clean, remove, start};
 use futures::future::BoxFuture;
 use plimsoll_node::config::ControlRequest;
 use plimsoll_node::report::Report;

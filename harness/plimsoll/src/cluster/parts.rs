@@ -107,6 +107,7 @@ fn node(run: &str, authority: &Authority, plan: &NodePlan, addresses: &Addresses
             kubelet: plan.kubelet.clone(),
             labels: plan.labels.clone(),
             taints: plan.taints.clone(),
+            housekeeping_interval: plan.housekeeping_interval,
             machine_root: style.machine_root,
             pinned_images: vec![HOG_IMAGE.to_owned(), PAUSE_IMAGE.to_owned()],
             sandbox_image: PAUSE_IMAGE.to_owned(),

@@ -78,16 +78,26 @@ impl<'a> Context<'a> {
         evictions
     }
 
-    /// The evictions that were, or may have been, for this signal.
+    /// The evictions that were, or may have been, for this signal. Of several signals of one resource that are below
+    /// their thresholds in one pass the kubelet acts on any, and counts that one alone: the eviction was for each.
     pub(super) fn evictions_for(&self, signal: Signal) -> Vec<Eviction<'_>> {
         let mut evictions = self.evictions();
-        evictions.retain(|eviction| match self.signal_of(eviction) {
-            Some(found) => found == signal,
-            None => {
-                eviction.what.resource.as_deref().is_none_or(|resource| resource == signal.resource().name())
-            }
+        evictions.retain(|eviction| {
+            let resource = eviction.what.resource.as_deref();
+            resource.is_none_or(|resource| resource == signal.resource().name())
+                && self.signal_of(eviction).is_none_or(|found| found == signal || self.was_below(eviction, signal))
         });
         evictions
+    }
+
+    /// Whether the samples show a signal below its threshold when an eviction was decided.
+    fn was_below(&self, eviction: &Eviction<'_>, signal: Signal) -> bool {
+        let node = eviction.node();
+        let before = jiff::SignedDuration::from_secs_f64(STALE_SECONDS);
+        let from = eviction.decided.earliest.checked_sub(before).unwrap_or(eviction.decided.earliest);
+        let highest = self.thresholds(node, signal).first().map_or(0, |threshold| threshold.value);
+        let least = self.history.least(node, signal, from, eviction.decided.latest);
+        least.is_some_and(|(_, least)| least < highest)
     }
 
     pub(super) fn node(&self, name: &str) -> Option<&'a NodePlan> {
@@ -126,13 +136,7 @@ impl<'a> Context<'a> {
             candidates.retain(counted);
         }
         if candidates.len() > 1 {
-            let before = jiff::SignedDuration::from_secs_f64(STALE_SECONDS);
-            let from = eviction.decided.earliest.checked_sub(before).unwrap_or(eviction.decided.earliest);
-            candidates.retain(|signal| {
-                let highest = self.thresholds(node, *signal).first().map_or(0, |threshold| threshold.value);
-                let least = self.history.least(node, *signal, from, eviction.decided.latest);
-                least.is_some_and(|(_, least)| least < highest)
-            });
+            candidates.retain(|signal| self.was_below(eviction, *signal));
         }
         match candidates.as_slice() {
             [one] => Some(*one),

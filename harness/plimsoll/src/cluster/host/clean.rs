@@ -11,7 +11,10 @@ const ENDED_WITHIN: Duration = Duration::from_secs(20);
 
 /// Ends what is left of a run: its processes, and with the last of them its namespaces, mounts and loop devices;
 /// then its cgroups and its folder.
-pub(super) async fn remove_run(folder: &RunFolder) -> Result<(), ClusterError> {
+///
+/// # Errors
+/// When something does not go away.
+pub async fn remove_run(folder: &RunFolder) -> Result<(), ClusterError> {
     let folder = folder.clone();
     let removal = tokio::task::spawn_blocking(move || {
         cgroup::remove(&folder.run, ENDED_WITHIN)?;

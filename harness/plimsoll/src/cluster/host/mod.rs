@@ -8,7 +8,7 @@ mod network;
 mod proxy;
 mod specification;
 
-pub use clean::clean;
+pub use clean::{clean, remove_run};
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -66,7 +66,7 @@ pub async fn start(plan: &Plan, bundle: &Bundle, programs: &Programs, folder: Ru
     let result = start_in(plan, bundle, programs, &folder).await;
     if result.is_err() {
         // What was half made goes with it; the error that is told is the first one.
-        let _ = clean::remove_run(&folder).await;
+        let _ = remove_run(&folder).await;
     }
     result
 }
@@ -157,7 +157,7 @@ impl Cluster for HostCluster {
             }
             drop(containers);
             let _ = runc;
-            clean::remove_run(&folder).await
+            remove_run(&folder).await
         })
     }
 }

@@ -1,0 +1,118 @@
+//! The command line: what can be asked, and which exit code answers.
+
+mod bundle;
+mod check;
+mod clean;
+mod exit;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+
+pub use exit::Exit;
+
+/// Tests what Kubernetes nodes do under pressure.
+///
+/// A scenario is a YAML file. `plimsoll run` boots a real, bounded node for it, lets its fillers build up pressure,
+/// and says from evidence whether the kubelet evicted whom it should have.
+#[derive(Debug, Parser)]
+#[command(name = "plimsoll", version, after_long_help = exit::HELP, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run scenarios on a real kubelet and judge them
+    #[command(after_long_help = RUN_EXAMPLES)]
+    Run(run::RunArguments),
+    /// Show what a scenario comes to: every default filled in, every object built
+    Plan(check::PlanArguments),
+    /// Check scenarios without running them
+    Lint(check::LintArguments),
+    /// Print the JSON Schema of scenarios
+    Schema,
+    /// Remove what runs left on this machine that were killed
+    #[command(after_long_help = "Runs that are still going are left alone. `plimsoll run` does the same before it starts.")]
+    Clean,
+    /// Show, verify or import the node bundle
+    Bundle(bundle::BundleArguments),
+    /// Print a script that completes commands in a shell
+    #[command(after_long_help = "For bash: source <(plimsoll completions bash)")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  plimsoll run scenarios/quickstart.yaml
+  plimsoll run scenarios/memory --junit results.xml
+  plimsoll run --on host --json - scenarios/quickstart.yaml
+  plimsoll run --accept scenarios/memory/minimum-reclaim.yaml   review the snapshot, then commit it
+
+Exit codes: 0 held, 1 violated, 2 bad input, 3 could not run, 4 unknown (no evidence), 130 interrupted.";
+
+/// Where a scenario runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum On {
+    /// A container engine if one answers, else namespaces of this machine
+    Auto,
+    /// Containers of a container engine
+    Engine,
+    /// Namespaces of this machine, without an engine; needs root
+    Host,
+}
+
+/// Which bundle a run takes.
+#[derive(Debug, clap::Args)]
+struct BundleChoice {
+    /// The folder of a node bundle; without it the newest in the cache that fits
+    #[arg(long, value_name = "FOLDER", env = crate::bundle::BUNDLE_VARIABLE)]
+    bundle: Option<PathBuf>,
+}
+
+/// Does what the command line asks.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "plimsoll=warn".into()))
+        .with_writer(std::io::stderr)
+        .init();
+    let exit = match arguments.command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Plan(arguments) => check::plan(&arguments),
+        Command::Lint(arguments) => check::lint(&arguments),
+        Command::Schema => {
+            print!("{}", crate::scenario::schema::schema_text());
+            Exit::Held
+        }
+        Command::Clean => clean::clean(),
+        Command::Bundle(arguments) => bundle::bundle(&arguments),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "plimsoll", &mut std::io::stdout());
+            Exit::Held
+        }
+    };
+    exit.into()
+}
+
+/// A runtime for what waits.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Arguments::command().debug_assert();
+    }
+}

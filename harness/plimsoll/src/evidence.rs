@@ -1,0 +1,53 @@
+//! The folder that a run leaves when it did not hold: all that is needed to find out why, without running again.
+
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::cluster::Cluster;
+use crate::observe::{Fact, Timeline};
+use crate::plan::Plan;
+use crate::verdict::Verdict;
+use crate::whole_file::WholeFile;
+
+/// Writes `plan.json`, `timeline.jsonl`, `verdict.json`, `objects.json` (as last seen) and `logs/`.
+///
+/// # Errors
+/// With what could not be written; the rest is there.
+pub async fn write(folder: &Path, plan: &Plan, timeline: &Timeline, verdict: &Verdict, cluster: &dyn Cluster) -> io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let mut lines = Vec::new();
+    for observation in &timeline.observations {
+        serde_json::to_writer(&mut lines, observation)?;
+        lines.push(b'\n');
+    }
+    let written = [
+        WholeFile::write(&folder.join("timeline.jsonl"), &lines),
+        document(&folder.join("plan.json"), plan),
+        document(&folder.join("verdict.json"), verdict),
+        document(&folder.join("objects.json"), &objects(timeline)),
+        cluster.copy_logs(&folder.join("logs")).await.map_err(io::Error::other),
+    ];
+    written.into_iter().collect()
+}
+
+/// Every pod and node as it was last seen.
+fn objects(timeline: &Timeline) -> Vec<serde_json::Value> {
+    let mut last = std::collections::BTreeMap::new();
+    for observation in &timeline.observations {
+        let object = match &observation.fact {
+            Fact::Pod(pod) | Fact::PodDeleted(pod) => serde_json::to_value(pod),
+            Fact::Node(node) => serde_json::to_value(node),
+            _ => continue,
+        };
+        if let Ok(object) = object {
+            last.insert(object["metadata"]["uid"].to_string(), object);
+        }
+    }
+    last.into_values().collect()
+}
+
+fn document(path: &Path, document: &impl Serialize) -> io::Result<()> {
+    WholeFile::write(path, &serde_json::to_vec_pretty(document)?)
+}
