@@ -4,5 +4,16 @@
 //! writes down what happened; [`verdict`] says what that proves; [`report`] tells people. Everything
 //! before the cluster and after the timeline is a function of its input.
 
+pub mod bundle;
+pub mod cli;
+pub mod cluster;
+pub mod evidence;
+pub mod kubernetes;
 pub mod observe;
 pub mod plan;
+pub mod programs;
+pub mod report;
+pub mod run;
+pub mod scenario;
+pub mod verdict;
+pub mod whole_file;
