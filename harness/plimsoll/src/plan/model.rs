@@ -61,13 +61,17 @@ pub struct NodePlan {
     /// Taints that the node registers with, as `core/v1` Taint objects.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub taints: Vec<Value>,
+    /// The kubelet's `--housekeeping-interval`: how often it measures each container. Absent for its own 10 s, which it
+    /// stretches by a random part of up to as much again.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_duration_seconds")]
+    pub housekeeping_interval: Option<Duration>,
     /// The scenario's own KubeletConfiguration fields, verbatim. The node adds what it needs for itself
     /// (runtime endpoint, certificates) and never overrides what stands here.
     pub kubelet: Value,
 }
 
 /// The bounds of one filesystem.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FilesystemPlan {
     /// Size of the backing image in bytes.
