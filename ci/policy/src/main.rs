@@ -1,0 +1,57 @@
+//! Holds the dependencies of this workspace to `deny.toml`: `cargo run -p plimsoll-policy`.
+//!
+//! It answers from the lock file and the downloaded sources, so it needs no network and builds in seconds, where
+//! cargo-deny takes minutes. Advisories need their database, which only cargo-deny fetches.
+
+mod policy;
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::process::ExitCode;
+
+use cargo_metadata::{MetadataCommand, Package};
+use policy::Policy;
+
+fn main() -> ExitCode {
+    match complaints() {
+        Ok((checked, complaints)) if complaints.is_empty() => {
+            println!("{checked} dependencies: every licence and source is allowed by deny.toml");
+            ExitCode::SUCCESS
+        }
+        Ok((_, complaints)) => {
+            for complaint in complaints {
+                eprintln!("error: {complaint}");
+            }
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(3)
+        }
+    }
+}
+
+/// How many packages were looked at on all targets, and what is wrong with them.
+fn complaints() -> Result<(usize, Vec<String>), Box<dyn Error>> {
+    let root = MetadataCommand::new().no_deps().exec()?.workspace_root;
+    let file = root.join("deny.toml");
+    let text = std::fs::read_to_string(&file).map_err(|error| format!("{file}: {error}"))?;
+    let policy = Policy::read(&text).map_err(|error| format!("{file}: {error}"))?;
+    let mut packages = BTreeMap::new();
+    for target in &policy.targets {
+        let options = ["--locked".to_owned(), "--filter-platform".into(), target.clone()];
+        let metadata = MetadataCommand::new().current_dir(&root).other_options(options).exec()?;
+        packages.extend(metadata.packages.into_iter().map(|package| (package.id.clone(), package)));
+    }
+    let complaints = packages.values().flat_map(|package| judge(&policy, package)).collect();
+    Ok((packages.len(), complaints))
+}
+
+fn judge(policy: &Policy, package: &Package) -> Vec<String> {
+    let Package { name, version, license, source, .. } = package;
+    // A package without a source is a member of the workspace.
+    let elsewhere = source.as_ref().filter(|source| !source.is_crates_io());
+    let source = elsewhere.map(|source| format!("comes from {source}, not from crates.io"));
+    let license = policy.judge_license(license.as_deref()).err();
+    [license, source].into_iter().flatten().map(|reason| format!("{name} {version}: {reason}")).collect()
+}
