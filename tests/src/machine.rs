@@ -89,7 +89,7 @@ fn cgroups() -> Vec<String> {
         let folder = Path::new("/sys/fs/cgroup").join(hierarchy);
         walk(&folder, 0, &mut found);
     }
-    found.retain(|path| path.contains("plimsoll") || path.contains("kubepods"));
+    found.retain(|path| path.contains("plimsoll"));
     found
 }
 

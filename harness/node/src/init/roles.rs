@@ -13,14 +13,16 @@ use crate::config::{API_PORT, BIN, ControlPlaneConfig, InitConfig, NodeConfig, R
 
 /// How long etcd and the API server may take to listen.
 const LISTEN_WITHIN: Duration = Duration::from_secs(60);
+/// The niceness of what must not keep the API server from coming up.
+const STANDS_BACK: i32 = 10;
 /// How long containerd may take to answer.
 const CONTAINERD_WITHIN: Duration = Duration::from_secs(60);
 /// How long the network may take to be there.
 const NETWORK_WITHIN: Duration = Duration::from_secs(20);
 
 /// Starts the control plane. etcd first, and the API server only when it listens: started together, the API
-/// server's first connection fails and waits out a back-off. The others wait for the API server's port, since
-/// they would only take its processor time before.
+/// server's first connection fails and waits out a back-off. The others connect to the API server's port and are
+/// answered when it is.
 pub(super) fn control_plane(config: &InitConfig, role: &ControlPlaneConfig, voice: &Voice) -> Result<(), InitError> {
     mounts::common_files(&config.name)?;
     let supervisor = Supervisor::new(voice.clone());
@@ -50,8 +52,12 @@ fn start_after_etcd(supervisor: &Supervisor, voice: &Voice, address: Ipv4Addr) -
     supervisor.start(&component::apiserver(address))?;
     wait_for_port(API_PORT, "kube-apiserver")?;
     voice.phase("apiserver listens");
-    supervisor.start(&component::controller_manager())?;
-    supervisor.start(&component::scheduler())
+    for component in [component::scheduler(), component::controller_manager()] {
+        let process = supervisor.start(&component)?;
+        // Until the API server answers they can do nothing but take processor time from it.
+        let _ = rustix::process::setpriority_process(process, STANDS_BACK);
+    }
+    Ok(())
 }
 
 fn wait_for_port(port: u16, who: &str) -> Result<(), InitError> {

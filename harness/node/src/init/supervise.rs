@@ -44,13 +44,13 @@ impl Supervisor {
         Self { voice, children: Arc::default() }
     }
 
-    /// Starts a component with its output in a log of its own.
-    pub(super) fn start(&self, component: &Component) -> Result<(), InitError> {
+    /// Starts a component with its output in a log of its own, and returns its process.
+    pub(super) fn start(&self, component: &Component) -> Result<Option<Pid>, InitError> {
         let log = log_file(component.name)?;
         let error_log = log.try_clone().map_err(InitError::context("log"))?;
         let mut command = Command::new(format!("{BIN}/{}", component.name));
         command.args(&component.arguments).stdin(Stdio::null()).stdout(log).stderr(error_log);
-        self.spawn(component.name, &mut command).map(drop)
+        self.spawn(component.name, &mut command).map(|child| Pid::from_raw(child.id().cast_signed()))
     }
 
     /// Starts a process and keeps its name for when it ends. The table is held while it starts, so that the

@@ -46,7 +46,9 @@ pub(super) fn specification(part: &Part<'_>) -> Value {
     for (name, file) in &part.programs {
         mounts.push(bind(file, &format!("{PROGRAMS}/{name}"), "ro"));
     }
-    let mut resources = json!({"devices": [{"allow": true, "access": "rwm"}]});
+    // The API server is what everything waits for: it comes first where processors are few.
+    let weight = if is_node { 1024 } else { 4096 };
+    let mut resources = json!({"devices": [{"allow": true, "access": "rwm"}], "cpu": {"shares": weight}});
     let mut devices = Vec::new();
     if let Some(memory) = part.memory {
         mounts.push(bind(Path::new("/"), MACHINE, "ro"));
