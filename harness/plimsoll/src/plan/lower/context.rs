@@ -1,0 +1,76 @@
+//! The function as a whole, and what its parts hand each other.
+
+use super::names::Names;
+use super::{arithmetic, cluster, expectations, objects, steps, workloads};
+use crate::plan::Plan;
+use crate::scenario::format::document::DEFAULT_KUBERNETES;
+use crate::scenario::tree::Mark;
+use crate::scenario::{Code, Diagnostics, Loaded, Located, Problem, Severity};
+
+/// A plan, and what may be wrong with it all the same.
+#[derive(Debug, Clone)]
+pub struct Lowered {
+    /// The plan.
+    pub plan: Plan,
+    /// Warnings; no errors.
+    pub warnings: Diagnostics,
+}
+
+/// What is wrong, as it is found.
+pub(super) struct Findings {
+    pub(super) problems: Vec<Problem>,
+    /// Whether a name that nothing has may be one that could not be read.
+    pub(super) incomplete: bool,
+}
+
+impl Findings {
+    pub(super) fn say(&mut self, code: Code, mark: Mark, message: impl Into<String>) {
+        self.problems.push(Problem::new(code, mark, message));
+    }
+
+    pub(super) fn say_with_help(&mut self, code: Code, mark: Mark, message: impl Into<String>, help: impl Into<String>) {
+        self.problems.push(Problem::new(code, mark, message).help(help));
+    }
+}
+
+/// Resolves a scenario: fills in every default, builds every object, makes every quantity a number.
+///
+/// # Errors
+/// [`Diagnostics`] when anything about it stops the run: everything that is wrong, warnings included.
+pub fn lower(loaded: &Loaded) -> Result<Lowered, Diagnostics> {
+    let spec = &loaded.scenario.spec;
+    let mut findings = Findings { problems: loaded.problems.clone(), incomplete: loaded.incomplete };
+    let at = |mark: Mark| loaded.sources.locate(mark);
+
+    let nodes = cluster::nodes(spec.cluster.as_ref(), loaded, &mut findings);
+    let manifests = objects::read(&loaded.objects, &mut findings);
+    let mut names = Names::new(spec, &manifests, &nodes, &mut findings);
+    let (workloads, mut before) = workloads::lower(spec, &names, &manifests, &nodes, &at, &mut findings);
+    before.extend(objects::unstarted(&manifests, &names, &at));
+    let steps = steps::lower(&spec.steps, &mut names, &nodes, &workloads, &at, &mut findings);
+    let expectations = expectations::lower(&spec.expect, &names, &nodes, &at, &mut findings);
+    names.report_unstarted(&mut findings);
+    arithmetic::check(spec, &names, &nodes, &mut findings);
+
+    let metadata = &loaded.scenario.metadata;
+    let diagnostics = Diagnostics::new(findings.problems, loaded.sources.clone());
+    if diagnostics.list.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
+        return Err(diagnostics);
+    }
+    let plan = Plan {
+        name: metadata.name.0.clone(),
+        description: metadata.description.clone(),
+        labels: metadata.labels.clone(),
+        kubernetes: kubernetes(loaded).map_or_else(|| DEFAULT_KUBERNETES.to_owned(), |version| version.value.clone()),
+        nodes: nodes.into_iter().map(|node| node.plan).collect(),
+        objects: before,
+        workloads,
+        steps,
+        expectations,
+    };
+    Ok(Lowered { plan, warnings: diagnostics })
+}
+
+fn kubernetes(loaded: &Loaded) -> Option<&Located<String>> {
+    loaded.scenario.spec.cluster.as_ref()?.kubernetes.as_ref()
+}

@@ -1,0 +1,22 @@
+//! From a scenario to a plan: a pure function that finds everything that is wrong on the way.
+//!
+//! - [`lower`]: the function.
+//! - `cluster`: nodes; `kubelet`: what can be known of their configuration.
+//! - `objects`: manifests; `workloads`: pods that fill; `names`: who is called what.
+//! - `steps`, `expectations`: the rest of the file.
+//! - `arithmetic`: whether the figures can show what the scenario says; `machine`: whether it fits one.
+
+mod arithmetic;
+mod cluster;
+mod context;
+mod expectations;
+mod kubelet;
+mod machine;
+mod names;
+mod objects;
+mod steps;
+mod workloads;
+
+pub use context::{Lowered, lower};
+pub use kubelet::{Threshold, Thresholds};
+pub use machine::fits;

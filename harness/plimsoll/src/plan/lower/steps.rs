@@ -1,0 +1,281 @@
+//! What happens, in order, and who is there when it does.
+
+use std::collections::BTreeMap;
+
+use plimsoll_eviction::signal::NodeCondition;
+
+use super::cluster::Node;
+use super::context::Findings;
+use super::names::{Names, fill_plan};
+use super::workloads::{check_node, check_start_at};
+use crate::plan::{Action, FillTarget, Location, PlannedStep, Until, Wait, WorkloadPlan};
+use crate::scenario::format::step::{ConditionState, FillStep, Step, Wait as WrittenWait, WaitFor};
+use crate::scenario::format::values::Names as WrittenNames;
+use crate::scenario::tree::{Mark, shortened};
+use crate::scenario::{Code, Located, nearest};
+
+/// Resolves the steps.
+pub(super) fn lower(
+    steps: &[Located<Step>],
+    names: &mut Names,
+    nodes: &[Node],
+    workloads: &BTreeMap<String, WorkloadPlan>,
+    at: &dyn Fn(Mark) -> Location,
+    findings: &mut Findings,
+) -> Vec<PlannedStep> {
+    let mut planned = Vec::new();
+    for step in steps {
+        let action = match &step.value {
+            Step::Start(written) => Some(Action::Start(start(written, step.mark, names, findings))),
+            Step::Apply(written) => {
+                let applied = apply(written, step.mark, names, findings);
+                let objects = applied.iter().filter_map(|key| workloads.get(key)).flat_map(|plan| plan.objects.clone());
+                Some(Action::Apply(objects.collect()))
+            }
+            Step::Delete(written) => Some(Action::Delete(delete(written, step.mark, names, findings))),
+            Step::Observe(time) => {
+                if time.0.is_zero() {
+                    findings.say(Code::E0006, time.mark, "observes for no time at all: expected more than 0s");
+                }
+                Some(Action::Observe(time.0))
+            }
+            Step::Wait(wait) => until(wait, step.mark, names, nodes, findings).and_then(|until| {
+                let within = wait.within.as_ref()?;
+                if within.0.is_zero() {
+                    findings.say(Code::E0009, within.mark, "a wait of no time at all: expected a bound above 0s, such as 60s");
+                }
+                Some(Action::Wait(Wait { until, within: within.0 }))
+            }),
+            Step::Fill(fill) => fill_step(fill, step.mark, names, nodes, findings),
+        };
+        planned.extend(action.map(|action| PlannedStep { location: at(step.mark), action }));
+    }
+    check_end(steps, findings);
+    planned
+}
+
+/// A run is over when its steps are.
+fn check_end(steps: &[Located<Step>], findings: &mut Findings) {
+    match steps.last() {
+        None => {}
+        Some(last) if matches!(last.value, Step::Wait(_) | Step::Observe(_)) => {}
+        Some(last) => findings.say_with_help(
+            Code::W0005,
+            last.mark,
+            "the run ends with this step, before anything can come of it",
+            "end with a `wait` or with `observe: 15s`",
+        ),
+    }
+}
+
+fn keys<'a>(written: &'a WrittenNames, step: Mark, names: &Names, findings: &mut Findings) -> Vec<(&'a Located<String>, String)> {
+    if written.0.is_empty() {
+        findings.say(Code::E0005, step, "names nobody: expected at least one name");
+    }
+    written.0.iter().filter_map(|name| Some((name, names.resolve(name, findings)?))).collect()
+}
+
+fn start(written: &WrittenNames, step: Mark, names: &mut Names, findings: &mut Findings) -> Vec<String> {
+    let mut started = Vec::new();
+    for (name, key) in keys(written, step, names, findings) {
+        let Some(subject) = names.subject_mut(&key) else { continue };
+        if subject.active {
+            let help = "to change what is there, use `apply`; to start it anew, `delete` it before";
+            findings.say_with_help(Code::E0019, name.mark, format!("`{}` is started already", name.value), help);
+            continue;
+        }
+        (subject.active, subject.was_active) = (true, true);
+        started.push(key);
+    }
+    started
+}
+
+fn apply(written: &WrittenNames, step: Mark, names: &mut Names, findings: &mut Findings) -> Vec<String> {
+    let mut applied = Vec::new();
+    for (_, key) in keys(written, step, names, findings) {
+        let Some(subject) = names.subject_mut(&key) else { continue };
+        (subject.active, subject.was_active) = (true, true);
+        applied.push(key);
+    }
+    applied
+}
+
+fn delete(written: &WrittenNames, step: Mark, names: &mut Names, findings: &mut Findings) -> Vec<String> {
+    let mut deleted = Vec::new();
+    for (name, key) in keys(written, step, names, findings) {
+        let Some(subject) = names.subject_mut(&key) else { continue };
+        if !subject.active {
+            let when = if subject.was_active { "any more" } else { "yet" };
+            findings.say(Code::E0019, name.mark, format!("`{}` is not there {when} when this deletes it", name.value));
+            continue;
+        }
+        (subject.active, subject.deleted) = (false, true);
+        deleted.push(key);
+    }
+    deleted
+}
+
+/// The only node, or one that is named.
+pub(super) fn one_node(
+    written: Option<&Located<String>>,
+    place: Mark,
+    nodes: &[Node],
+    findings: &mut Findings,
+) -> Option<String> {
+    match (written, nodes) {
+        (Some(node), _) => check_node(node, nodes, findings).then(|| node.value.clone()),
+        (None, [only]) => Some(only.plan.name.clone()),
+        (None, _) => {
+            let names: Vec<&str> = nodes.iter().map(|node| node.plan.name.as_str()).take(8).collect();
+            let help = format!("add `node:` with one of {}", names.join(", "));
+            findings.say_with_help(Code::E0004, place, "which node? There are several", help);
+            None
+        }
+    }
+}
+
+/// A node condition that the kubelet raises.
+pub(super) fn condition(written: &Located<String>, findings: &mut Findings) -> Option<NodeCondition> {
+    if let Some(condition) = NodeCondition::from_name(&written.value) {
+        return Some(condition);
+    }
+    let known: Vec<&str> = NodeCondition::ALL.iter().map(|condition| condition.name()).collect();
+    let message = format!("`{}` is no pressure condition: expected {}", shortened(&written.value), known.join(", "));
+    match nearest(&written.value, known.iter().copied()) {
+        Some(near) => findings.say_with_help(Code::E0006, written.mark, message, format!("did you mean `{near}`?")),
+        None => findings.say(Code::E0006, written.mark, message),
+    }
+    None
+}
+
+fn until(wait: &WrittenWait, step: Mark, names: &mut Names, nodes: &[Node], findings: &mut Findings) -> Option<Until> {
+    check_wait_fields(wait, step, findings);
+    let counted = || wait.count.as_ref().map_or(1, |count| count.0);
+    Some(match wait.until.value {
+        WaitFor::Running => Until::Running(pods(wait, step, names, findings)),
+        WaitFor::Ready => Until::Ready(pods(wait, step, names, findings)),
+        WaitFor::Gone => Until::Gone(pods(wait, step, names, findings)),
+        WaitFor::Filled => Until::Filled(fillers(wait, step, names, findings)),
+        WaitFor::Evictions => Until::Evictions(counted()),
+        WaitFor::Rejections => Until::Rejections(counted()),
+        WaitFor::OomKills => Until::OomKills(counted()),
+        WaitFor::Condition => {
+            let node = one_node(wait.node.as_ref(), step, nodes, findings);
+            let condition = wait.condition.as_ref().and_then(|written| condition(written, findings));
+            let raised = wait.state.as_ref().is_none_or(|state| state.value == ConditionState::Raised);
+            Until::Condition { node: node?, condition: condition?.name().to_owned(), raised }
+        }
+    })
+}
+
+/// Fields of a wait that go only with some of what it can wait for.
+fn check_wait_fields(wait: &WrittenWait, step: Mark, findings: &mut Findings) {
+    if wait.within.is_none() {
+        findings.say_with_help(
+            Code::E0009,
+            step,
+            "a wait without a bound: what never comes would be waited for for ever",
+            "add `within:`, such as `within: 60s`",
+        );
+    }
+    let what = wait.until.value;
+    let of_pods = matches!(what, WaitFor::Running | WaitFor::Ready | WaitFor::Filled | WaitFor::Gone);
+    let counts = matches!(what, WaitFor::Evictions | WaitFor::Rejections | WaitFor::OomKills);
+    let of_condition = what == WaitFor::Condition;
+    let fields = [
+        ("pods", wait.pods.as_ref().map(|field| field.key), of_pods),
+        ("count", wait.count.as_ref().map(|field| field.key), counts),
+        ("condition", wait.condition.as_ref().map(|field| field.key), of_condition),
+        ("is", wait.state.as_ref().map(|field| field.key), of_condition),
+        ("node", wait.node.as_ref().map(|field| field.key), of_condition),
+    ];
+    for (field, key, belongs) in fields {
+        if let (Some(key), false) = (key, belongs) {
+            findings.say(Code::E0010, key, format!("`{field}` does not go with `for: {}`", what.name()));
+        }
+    }
+    if of_condition && wait.condition.is_none() {
+        findings.say_with_help(Code::E0004, wait.until.mark, "which condition?", "add `condition: MemoryPressure`");
+    }
+    if let Some(count) = wait.count.as_ref().filter(|count| count.0 == 0) {
+        findings.say(Code::E0006, count.mark, "waits for 0, which is so already: expected at least 1");
+    }
+}
+
+/// Whose pods a wait is about.
+fn pods(wait: &WrittenWait, step: Mark, names: &Names, findings: &mut Findings) -> Vec<String> {
+    let Some(written) = &wait.pods else {
+        let there: Vec<String> = names
+            .subjects()
+            .filter(|(_, subject)| if wait.until.value == WaitFor::Gone { subject.was_active } else { subject.active })
+            .filter(|(_, subject)| subject.pods.count > 0)
+            .map(|(key, _)| key.to_owned())
+            .collect();
+        if there.is_empty() && !findings.incomplete {
+            findings.say(Code::E0019, step, format!("waits for {}, and nothing is started yet", wait.until.value.name()));
+        }
+        return there;
+    };
+    let mut waited = Vec::new();
+    for (name, key) in keys(written, step, names, findings) {
+        let Some(subject) = names.subject(&key) else { continue };
+        if !subject.was_active {
+            findings.say(Code::E0019, name.mark, format!("`{}` is not started yet when this waits for it", name.value));
+        } else if subject.pods.count == 0 {
+            findings.say(Code::E0012, name.mark, format!("`{}` has no pods to wait for", name.value));
+        } else {
+            waited.push(key);
+        }
+    }
+    waited
+}
+
+/// Whose fillers a wait is about.
+fn fillers(wait: &WrittenWait, step: Mark, names: &Names, findings: &mut Findings) -> Vec<String> {
+    let waited = pods(wait, step, names, findings);
+    let fills = |key: &String| names.subject(key).is_some_and(|subject| subject.fill.is_some());
+    if let Some(written) = &wait.pods {
+        for name in &written.0 {
+            if names.resolve(name, findings).is_some_and(|key| waited.contains(&key) && !fills(&key)) {
+                findings.say(Code::E0012, name.mark, format!("`{}` fills nothing: expected a workload with `fill:`", name.value));
+            }
+        }
+    }
+    let filling: Vec<String> = waited.into_iter().filter(fills).collect();
+    if filling.is_empty() && wait.pods.is_none() && !findings.incomplete {
+        findings.say(Code::E0012, step, "waits for fillers, and none is started");
+    }
+    filling
+}
+
+fn fill_step(fill: &FillStep, step: Mark, names: &mut Names, nodes: &[Node], findings: &mut Findings) -> Option<Action> {
+    check_start_at(&fill.memory, findings);
+    let target = match (&fill.workload, &fill.node) {
+        (Some(_), Some(node)) => {
+            findings.say(Code::E0010, node.key, "fills a workload and a node at once: expected one of the two");
+            return None;
+        }
+        (None, None) => {
+            findings.say_with_help(Code::E0004, step, "who fills?", "add `workload:` for its fillers, or `node:` for a process outside every pod");
+            return None;
+        }
+        (None, Some(node)) => FillTarget::Node(one_node(Some(node), step, nodes, findings)?),
+        (Some(workload), None) => {
+            let key = names.resolve(workload, findings)?;
+            let plan = fill_plan(&fill.memory);
+            let subject = names.subject_mut(&key)?;
+            if subject.workload.is_none() {
+                let message = format!("`{}` comes from a manifest; only what stands under `workloads` can be told to fill", workload.value);
+                findings.say(Code::E0012, workload.mark, message);
+                return None;
+            }
+            if !subject.active {
+                findings.say(Code::E0019, workload.mark, format!("`{}` is not running when this fills it", workload.value));
+                return None;
+            }
+            subject.fill = Some(plan);
+            FillTarget::Workload(key)
+        }
+    };
+    Some(Action::Fill { target, fill: fill_plan(&fill.memory) })
+}

@@ -1,0 +1,320 @@
+//! A plan as people read it: `plimsoll plan FILE`.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::time::Duration;
+
+use plimsoll_eviction::duration::format_duration;
+use plimsoll_eviction::quantity::Quantity;
+use serde_json::Value;
+
+use super::model::*;
+
+/// The plan in words, line by line, with the lines of the scenario that say so.
+#[must_use]
+pub fn text(plan: &Plan) -> String {
+    let mut page = Page { text: String::new(), plan };
+    page.head();
+    page.nodes();
+    page.objects();
+    page.workloads();
+    page.steps();
+    page.expectations();
+    page.text
+}
+
+struct Page<'a> {
+    text: String,
+    plan: &'a Plan,
+}
+
+impl Page<'_> {
+    /// Writes a line; a `String` takes every one.
+    fn line(&mut self, indent: usize, line: impl std::fmt::Display) {
+        let _ = writeln!(self.text, "{:indent$}{line}", "");
+    }
+
+    fn title(&mut self, title: &str) {
+        self.text.push('\n');
+        self.line(0, title);
+    }
+
+    /// Rows of equal columns, the last with the place where the scenario says so.
+    fn rows(&mut self, rows: &[(Location, Vec<String>)]) {
+        let columns = rows.iter().map(|(_, row)| row.len()).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..columns)
+            .map(|column| rows.iter().filter_map(|(_, row)| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0))
+            .collect();
+        for (location, row) in rows {
+            let mut line = String::new();
+            for (cell, width) in row.iter().zip(&widths) {
+                let _ = write!(line, "{cell:width$}  ");
+            }
+            self.line(2, format_args!("{line}# line {}", location.line));
+        }
+    }
+
+    fn head(&mut self) {
+        self.line(0, format_args!("{}  (Kubernetes {})", self.plan.name, self.plan.kubernetes));
+        if let Some(description) = &self.plan.description {
+            self.line(0, description.trim());
+        }
+        for (key, value) in &self.plan.labels {
+            self.line(0, format_args!("{key}={value}"));
+        }
+    }
+
+    fn nodes(&mut self) {
+        self.title("nodes");
+        for node in &self.plan.nodes {
+            let images = node.imagefs.as_ref().map_or_else(|| "on nodefs".to_owned(), filesystem);
+            self.line(
+                2,
+                format_args!(
+                    "{}  memory {}, nodefs {}, images {images}",
+                    node.name,
+                    amount(node.memory),
+                    filesystem(&node.nodefs)
+                ),
+            );
+            for (key, value) in &node.labels {
+                self.line(4, format_args!("label {key}={value}"));
+            }
+            for taint in &node.taints {
+                self.line(4, format_args!("taint {}", compact(taint)));
+            }
+            if let Some(interval) = node.housekeeping_interval {
+                self.line(4, format_args!("kubelet --housekeeping-interval={}", format_duration(interval)));
+            }
+            for (field, value) in node.kubelet.as_object().into_iter().flatten() {
+                self.line(4, format_args!("kubelet {field}: {}", compact(value)));
+            }
+        }
+    }
+
+    fn objects(&mut self) {
+        if self.plan.objects.is_empty() {
+            return;
+        }
+        self.title("before the first step");
+        let rows: Vec<_> =
+            self.plan.objects.iter().map(|planned| (planned.location.clone(), vec![object_name(&planned.object)])).collect();
+        self.rows(&rows);
+    }
+
+    fn workloads(&mut self) {
+        if self.plan.workloads.is_empty() {
+            return;
+        }
+        self.title("workloads");
+        let mut rows = Vec::new();
+        for workload in self.plan.workloads.values() {
+            let kinds: Vec<String> = workload.objects.iter().map(|planned| object_name(&planned.object)).collect();
+            let location = workload.objects.first().map(|planned| planned.location.clone()).unwrap_or_default();
+            let pods = if workload.pods == 1 { "1 pod".to_owned() } else { format!("{} pods", workload.pods) };
+            let made = if kinds.is_empty() { "there from the beginning".to_owned() } else { kinds.join(", ") };
+            let fill = workload.fill.as_ref().map_or_else(|| "fills nothing".to_owned(), fill);
+            let specs: BTreeSet<String> = workload.objects.iter().flat_map(|planned| resources(&planned.object)).collect();
+            let specs = specs.into_iter().collect::<Vec<_>>().join(", ");
+            rows.push((location, vec![workload.name.clone(), made, pods, fill, specs]));
+        }
+        self.rows(&rows);
+    }
+
+    fn steps(&mut self) {
+        self.title("steps");
+        let rows: Vec<_> = self
+            .plan
+            .steps
+            .iter()
+            .enumerate()
+            .map(|(index, step)| (step.location.clone(), vec![format!("{}.", index + 1), action(&step.action)]))
+            .collect();
+        self.rows(&rows);
+    }
+
+    fn expectations(&mut self) {
+        self.title("expected");
+        let rows: Vec<_> = self
+            .plan
+            .expectations
+            .iter()
+            .map(|expectation| {
+                (expectation.location.clone(), vec![expectation.expect.key().to_owned(), expected(&expectation.expect)])
+            })
+            .collect();
+        self.rows(&rows);
+    }
+}
+
+fn amount(bytes: u64) -> String {
+    Quantity::from_bytes(i64::try_from(bytes).unwrap_or(i64::MAX)).to_string()
+}
+
+fn signed(value: i64) -> String {
+    Quantity::from_bytes(value).to_string()
+}
+
+fn filesystem(filesystem: &FilesystemPlan) -> String {
+    let size = amount(filesystem.size);
+    filesystem.inodes.map_or(size.clone(), |inodes| format!("{size} of {inodes} inodes"))
+}
+
+fn compact(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn object_name(object: &Value) -> String {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or("?");
+    let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str).filter(|namespace| *namespace != NAMESPACE);
+    let name = format!("{}/{}", text("/kind"), text("/metadata/name"));
+    namespace.map_or(name.clone(), |namespace| format!("{name} in {namespace}"))
+}
+
+/// What its containers ask for, such as `requests memory=50Mi`.
+fn resources(object: &Value) -> Vec<String> {
+    let spec = object.pointer("/spec/template/spec").or_else(|| object.get("spec"));
+    let containers = spec.and_then(|spec| spec.get("containers")).and_then(Value::as_array);
+    let mut found = Vec::new();
+    for container in containers.into_iter().flatten() {
+        for what in ["requests", "limits"] {
+            let amounts = container.pointer(&format!("/resources/{what}")).and_then(Value::as_object);
+            for (resource, amount) in amounts.into_iter().flatten() {
+                found.push(format!("{what} {resource}={}", compact(amount)));
+            }
+        }
+    }
+    if let Some(class) = spec.and_then(|spec| spec.get("priorityClassName")).and_then(Value::as_str) {
+        found.push(format!("priority class {class}"));
+    }
+    found
+}
+
+fn fill(fill: &FillPlan) -> String {
+    let rate = fill.rate.map_or_else(|| "at once".to_owned(), |rate| format!("at {}/s", amount(rate)));
+    let start = if fill.start_at > 0 { format!(" from {}", amount(fill.start_at)) } else { String::new() };
+    format!("fills memory {} {rate}{start}", amount(fill.memory))
+}
+
+fn action(action: &Action) -> String {
+    match action {
+        Action::Start(names) => format!("start {}", names.join(", ")),
+        Action::Delete(names) => format!("delete {}", names.join(", ")),
+        Action::Apply(objects) => {
+            let names: Vec<String> = objects.iter().map(|planned| object_name(&planned.object)).collect();
+            format!("apply {}", names.join(", "))
+        }
+        Action::Observe(time) => format!("observe for {}", format_duration(*time)),
+        Action::Fill { target: FillTarget::Workload(name), fill: plan } => format!("{name} {}", fill(plan)),
+        Action::Fill { target: FillTarget::Node(name), fill: plan } => {
+            format!("a process on node {name}, outside every pod, {}", fill(plan))
+        }
+        Action::Wait(wait) => format!("wait until {}, for {} at most", until(&wait.until), format_duration(wait.within)),
+    }
+}
+
+fn until(until: &Until) -> String {
+    match until {
+        Until::Running(names) => format!("{} are Running", names.join(", ")),
+        Until::Ready(names) => format!("{} are Ready", names.join(", ")),
+        Until::Gone(names) => format!("{} are gone or have ended", names.join(", ")),
+        Until::Filled(names) => format!("{} hold their whole amount", names.join(", ")),
+        Until::Evictions(count) => format!("evictions reach {count}"),
+        Until::Rejections(count) => format!("rejections reach {count}"),
+        Until::OomKills(count) => format!("OOM kills reach {count}"),
+        Until::Condition { node, condition, raised: true } => format!("{condition} of {node} is raised"),
+        Until::Condition { node, condition, raised: false } => format!("{condition} of {node} is cleared"),
+    }
+}
+
+fn band(band: &Band, show: &dyn Fn(i64) -> String) -> String {
+    match (band.at_least, band.at_most) {
+        (Some(least), Some(most)) if least == most => show(least),
+        (Some(least), Some(most)) => format!("{} to {}", show(least), show(most)),
+        (Some(least), None) => format!("at least {}", show(least)),
+        (None, Some(most)) => format!("at most {}", show(most)),
+        (None, None) => "any".to_owned(),
+    }
+}
+
+fn set(names: &BTreeSet<String>) -> String {
+    if names.is_empty() { "nobody".to_owned() } else { names.iter().cloned().collect::<Vec<_>>().join(", ") }
+}
+
+fn expected(expect: &Expect) -> String {
+    match expect {
+        Expect::Evicted(groups) if groups.is_empty() => "nobody".to_owned(),
+        Expect::Evicted(groups) => {
+            let groups: Vec<String> = groups
+                .iter()
+                .map(|group| if group.len() == 1 { set(group) } else { format!("{{{}}} in any order", set(group)) })
+                .collect();
+            groups.join(", then ")
+        }
+        Expect::Survive(names) => names.join(", "),
+        Expect::OomKills(names) | Expect::Rejected(names) => set(names),
+        Expect::Reclaimed { signal, band: bounds, minimum_reclaim } => {
+            let mut parts = Vec::new();
+            if *bounds != Band::default() {
+                parts.push(band(bounds, &signed));
+            }
+            if *minimum_reclaim {
+                parts.push("threshold and minimum reclaim reached".to_owned());
+            }
+            format!("{signal} afterwards: {}", parts.join(", "))
+        }
+        Expect::Conditions(conditions) if conditions.is_empty() => "none".to_owned(),
+        Expect::Conditions(conditions) => conditions.iter().map(condition).collect::<Vec<_>>().join(", then "),
+        Expect::Message(message) => message_text(message),
+        Expect::Within { signal, limit } => {
+            format!("from crossing {signal} to the eviction at most {}", format_duration(*limit))
+        }
+        Expect::Terminated { workload, seconds } => {
+            format!("{workload} ends in {}", band(seconds, &|seconds| format!("{seconds}s")))
+        }
+        Expect::Replaced(replaced) => replaced_text(replaced),
+    }
+}
+
+fn condition(condition: &ConditionExpectation) -> String {
+    let bound = |time: Option<Duration>| {
+        time.map_or_else(String::new, |time| format!(" within {}", format_duration(time)))
+    };
+    let cleared = if condition.cleared { format!(", cleared{}", bound(condition.cleared_within)) } else { String::new() };
+    format!("{} of {} raised{}{cleared}", condition.condition, condition.node, bound(condition.raised_within))
+}
+
+fn message_text(message: &MessageExpectation) -> String {
+    let mut parts = vec![format!("of {}", message.workload)];
+    parts.extend(message.resource.as_ref().map(|resource| format!("resource {resource}")));
+    parts.extend(message.container.as_ref().map(|container| format!("container {container}")));
+    let bands = [
+        ("threshold", message.threshold),
+        ("available", message.available),
+        ("using", message.using),
+        ("request", message.request),
+    ];
+    for (name, bounds) in bands {
+        parts.extend(bounds.map(|bounds| format!("{name} {}", band(&bounds, &signed))));
+    }
+    parts.join(", ")
+}
+
+fn replaced_text(replaced: &ReplacedExpectation) -> String {
+    let plain = |number: i64| number.to_string();
+    let mut parts = vec![replaced.workload.clone()];
+    parts.extend(replaced.on.as_ref().map(|on| match on {
+        ReplacedOn::Same => "on the same node".to_owned(),
+        ReplacedOn::Other => "on another node".to_owned(),
+        ReplacedOn::Nowhere => "nowhere, Pending".to_owned(),
+        ReplacedOn::Node(node) => format!("on {node}"),
+    }));
+    parts.extend(replaced.running.map(|running| if running { "runs at the end".to_owned() } else { "does not run at the end".to_owned() }));
+    if replaced.times != Band::default() {
+        parts.push(format!("times {}", band(&replaced.times, &plain)));
+    }
+    if replaced.loops != Band::default() {
+        parts.push(format!("loops {}", band(&replaced.loops, &plain)));
+    }
+    parts.join(", ")
+}

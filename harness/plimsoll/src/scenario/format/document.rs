@@ -1,0 +1,228 @@
+//! The file as a whole, the cluster and its nodes.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
+
+use super::expect::Expect;
+use super::step::Step;
+use super::values::{Count, Either, Name, Size, Time, value_or_mapping};
+use super::workload::Workload;
+use crate::scenario::located::Located;
+use crate::scenario::tree::{Node, Tree};
+
+/// The Kubernetes version of a scenario that names none.
+pub const DEFAULT_KUBERNETES: &str = "1.36.3";
+/// The memory of a node that does not say, and the size of its filesystem: 2Gi.
+pub const DEFAULT_SIZE: u64 = 2 << 30;
+
+/// A Plimsoll scenario: Kubernetes nodes with bounds, what is loaded onto them, and what must come of it.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Scenario {
+    /// The version of the format: `plimsoll.dev/v1alpha1`.
+    pub api_version: ApiVersion,
+    /// Always `Scenario`.
+    pub kind: Kind,
+    /// Its name and what it shows.
+    pub metadata: Metadata,
+    /// All of it.
+    pub spec: Spec,
+}
+
+/// The versions of the format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum ApiVersion {
+    /// The only one so far.
+    #[serde(rename = "plimsoll.dev/v1alpha1")]
+    V1Alpha1,
+}
+
+/// The kinds of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum Kind {
+    /// A scenario.
+    Scenario,
+}
+
+/// A scenario's name and what it shows.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Metadata {
+    /// The name: says what is shown, in kebab case, such as `usage-over-request-goes-before-qos`.
+    pub name: Located<Name>,
+    /// What it shows, in a sentence.
+    pub description: Option<String>,
+    /// Labels to choose scenarios by.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What there is, what happens, and what must come of it.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Spec {
+    /// The Kubernetes version and the nodes. Left out: one node of the default size.
+    pub cluster: Option<Cluster>,
+    /// Plain Kubernetes objects: files, named relative to the scenario and of one or more documents, or objects
+    /// written in place. What a `start` or `apply` step names waits for that step, the rest is created before
+    /// the first step.
+    #[serde(default)]
+    pub manifests: Vec<Located<Manifest>>,
+    /// Pods that fill, written briefly. Each becomes a plain Pod or Deployment that runs the filler.
+    #[serde(default)]
+    pub workloads: Vec<Located<Workload>>,
+    /// What happens, in order.
+    pub steps: Vec<Located<Step>>,
+    /// What must turn out to be so. At least one thing.
+    pub expect: Located<Expect>,
+}
+
+/// The Kubernetes version and the nodes.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Cluster {
+    /// The Kubernetes version, such as `1.36.3` (the default).
+    pub kubernetes: Option<Located<String>>,
+    /// The nodes. Left out: one node, called `worker`.
+    pub nodes: Option<Located<Vec<Located<NodeSpec>>>>,
+}
+
+/// A node and its bounds, which hold whatever machine it runs on.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "Node")]
+pub struct NodeSpec {
+    /// The node's name.
+    pub name: Located<Name>,
+    /// All the memory that the node has, its own daemons' share (100 to 200Mi) included. Default 2Gi.
+    pub memory: Option<Located<Size>>,
+    /// The filesystem of the kubelet: logs, volumes, and without `imagefs` images and writable layers too. Default 2Gi.
+    pub nodefs: Option<Located<Filesystem>>,
+    /// A filesystem of its own for images and writable layers. Left out: one filesystem serves both.
+    pub imagefs: Option<Located<Filesystem>>,
+    /// Labels of the Node object.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Taints that the node registers with, as Kubernetes writes them.
+    #[serde(default)]
+    pub taints: Vec<Located<Tree>>,
+    /// How often the kubelet measures each container (its flag `--housekeeping-interval`). Left out: its own 10s, which it
+    /// stretches by a random part of up to 10s more, so that a pod's usage may be 20s old when pods are ranked. Give 1s
+    /// where that is not the subject.
+    pub housekeeping_interval: Option<Located<Time>>,
+    /// Fields of KubeletConfiguration (kubelet.config.k8s.io/v1beta1), verbatim. A map of thresholds replaces all of
+    /// the kubelet's own defaults.
+    pub kubelet: Option<Located<Tree>>,
+}
+
+/// A filesystem: its size, or size and number of inodes.
+#[derive(Debug, Clone, Copy)]
+pub struct Filesystem {
+    /// Bytes.
+    pub size: Size,
+    /// Number of inodes; absent for the filesystem's own choice.
+    pub inodes: Option<Count>,
+}
+
+/// A filesystem's size and number of inodes.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SizeAndInodes {
+    /// The size, such as `2Gi`.
+    size: Size,
+    /// How many inodes it has. Left out: the filesystem's own choice.
+    inodes: Option<Count>,
+}
+
+impl<'de> Deserialize<'de> for Filesystem {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match value_or_mapping::<Size, SizeAndInodes, D>(deserializer)? {
+            Either::Value(size) => Self { size, inodes: None },
+            Either::Mapping(SizeAndInodes { size, inodes }) => Self { size, inodes },
+        })
+    }
+}
+
+impl JsonSchema for Filesystem {
+    fn schema_name() -> Cow<'static, str> {
+        "Filesystem".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A filesystem: its size, or a mapping of size and inodes.",
+            "anyOf": [generator.subschema_for::<Size>(), generator.subschema_for::<SizeAndInodes>()],
+        })
+    }
+}
+
+/// Where a Kubernetes object comes from.
+#[derive(Debug, Clone)]
+pub enum Manifest {
+    /// A file of one or more documents.
+    File(String),
+    /// An object written in place.
+    Object(Box<Tree>),
+}
+
+impl<'de> Deserialize<'de> for Manifest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FileOrObject;
+
+        impl<'de> Visitor<'de> for FileOrObject {
+            type Value = Manifest;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a file, or a Kubernetes object")
+            }
+
+            fn visit_str<E: Error>(self, path: &str) -> Result<Manifest, E> {
+                if path.is_empty() || path.contains('\0') {
+                    return Err(E::custom("no file has this name: expected one such as ./frontend.yaml"));
+                }
+                Ok(Manifest::File(path.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Manifest, A::Error> {
+                // The place of the whole object is known to whoever asked for a `Located<Manifest>`.
+                let node = Node::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Manifest::Object(Box::new(Tree { mark: crate::scenario::tree::Mark::default(), node })))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Manifest, A::Error> {
+                Err(A::Error::invalid_type(serde::de::Unexpected::Seq, &self))
+            }
+        }
+
+        deserializer.deserialize_any(FileOrObject)
+    }
+}
+
+impl JsonSchema for Manifest {
+    fn schema_name() -> Cow<'static, str> {
+        "Manifest".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A file, named relative to the scenario, or a Kubernetes object in place.",
+            "anyOf": [
+                { "type": "string" },
+                {
+                    "type": "object",
+                    "required": ["apiVersion", "kind", "metadata"],
+                    "properties": {
+                        "apiVersion": { "type": "string" },
+                        "kind": { "type": "string" },
+                        "metadata": { "type": "object" },
+                    },
+                },
+            ],
+        })
+    }
+}

@@ -1,0 +1,238 @@
+//! What must turn out to be so.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
+
+use super::values::{Amount, Bounds, Count, Names, NamesOrNone, Time};
+use crate::scenario::located::{Entries, Located};
+
+/// What must turn out to be so. Each line needs evidence; without it the verdict is unknown, never a pass.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Expect {
+    /// Exactly these were evicted by the kubelet because a resource ran low, one after another. A list inside the
+    /// list is a set whose order is open. `[]`: nobody was.
+    pub evicted: Option<Located<Vec<Names>>>,
+    /// Every pod of these ran to the end of the run, without a restart.
+    pub survive: Option<Located<Names>>,
+    /// By eviction signal: what was available after the evictions.
+    pub reclaimed: Option<Located<Entries<Located<Reclaimed>>>>,
+    /// These node conditions were raised, and cleared again, in this order, and no other pressure condition was.
+    pub conditions: Option<Located<Vec<Located<ConditionEntry>>>>,
+    /// Exactly these were killed by the kernel for memory. `none`: nobody, and nothing else on the nodes either.
+    pub oom_kills: Option<Located<NamesOrNone>>,
+    /// Exactly these were refused by the kubelet at admission. `none`: nobody.
+    pub rejected: Option<Located<NamesOrNone>>,
+    /// What the kubelet said when it evicted.
+    pub message: Option<Located<Vec<Located<Message>>>>,
+    /// By eviction signal: the most time from the crossing of its threshold to the eviction.
+    pub within: Option<Located<Entries<Located<Time>>>>,
+    /// By workload: how long its pod took to end.
+    pub terminated: Option<Located<Entries<Located<Bounds<Time>>>>>,
+    /// By workload with a controller: what became of the places of evicted pods.
+    pub replaced: Option<Located<Entries<Located<Replaced>>>>,
+}
+
+/// What was available after the evictions.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Reclaimed {
+    /// The least that was available.
+    pub at_least: Option<Located<Amount>>,
+    /// The most that was available.
+    pub at_most: Option<Located<Amount>>,
+    /// Whether threshold and minimum reclaim together had to be reached. Default false.
+    #[serde(default)]
+    pub minimum_reclaim: bool,
+}
+
+/// A condition: its name alone, or with bounds.
+#[derive(Debug, Clone)]
+pub struct ConditionEntry {
+    /// Such as `MemoryPressure`.
+    pub condition: Located<String>,
+    /// Whose; absent: the only node's.
+    pub node: Option<Located<String>>,
+    /// The most time from the crossing of the threshold to the condition.
+    pub raised_within: Option<Time>,
+    /// The most time from raised to cleared.
+    pub cleared_within: Option<Located<Time>>,
+    /// Whether it must have cleared before the run ended.
+    pub cleared: bool,
+}
+
+/// A condition with bounds.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct BoundedCondition {
+    /// Such as `MemoryPressure`.
+    condition: Located<String>,
+    /// Whose. Left out: the only node's.
+    node: Option<Located<String>>,
+    /// The most time from the crossing of the threshold to the condition.
+    raised_within: Option<Time>,
+    /// The most time from raised to cleared.
+    cleared_within: Option<Located<Time>>,
+    /// Whether it must have cleared before the run ended. Default true.
+    cleared: Option<bool>,
+}
+
+impl<'de> Deserialize<'de> for ConditionEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        enum Written {
+            Name(String),
+            Bounded(Box<BoundedCondition>),
+        }
+
+        struct NameOrBounded;
+
+        impl<'de> Visitor<'de> for NameOrBounded {
+            type Value = Written;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a condition such as MemoryPressure, or a mapping")
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<Written, E> {
+                Ok(Written::Name(name.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Written, A::Error> {
+                BoundedCondition::deserialize(MapAccessDeserializer::new(map)).map(|bounded| Written::Bounded(Box::new(bounded)))
+            }
+        }
+
+        impl<'de> Deserialize<'de> for Written {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any(NameOrBounded)
+            }
+        }
+
+        let written = Located::<Written>::deserialize(deserializer)?;
+        let (mark, key) = (written.mark, written.key);
+        Ok(match written.value {
+            Written::Name(name) => Self {
+                condition: Located { value: name, mark, key },
+                node: None,
+                raised_within: None,
+                cleared_within: None,
+                cleared: true,
+            },
+            Written::Bounded(bounded) => Self {
+                condition: bounded.condition,
+                node: bounded.node,
+                raised_within: bounded.raised_within,
+                cleared_within: bounded.cleared_within,
+                cleared: bounded.cleared.unwrap_or(true),
+            },
+        })
+    }
+}
+
+impl JsonSchema for ConditionEntry {
+    fn schema_name() -> Cow<'static, str> {
+        "Condition".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A node condition such as MemoryPressure, alone or with bounds.",
+            "anyOf": [{ "type": "string" }, generator.subschema_for::<BoundedCondition>()],
+        })
+    }
+}
+
+/// What the kubelet must have said when it evicted. What is left out is not looked at.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Message {
+    /// The workload whose eviction it is.
+    pub workload: Located<String>,
+    /// The resource that was low, such as `memory`.
+    pub resource: Option<Located<String>>,
+    /// The threshold quantity.
+    pub threshold: Option<Bounds<Amount>>,
+    /// What was available.
+    pub available: Option<Bounds<Amount>>,
+    /// The container that it names.
+    pub container: Option<String>,
+    /// What that container was using.
+    pub using: Option<Bounds<Amount>>,
+    /// What that container had requested.
+    pub request: Option<Bounds<Amount>>,
+}
+
+/// What became of the places of a controller's evicted pods.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Replaced {
+    /// Where the successor went: `Same` (the node of the evicted pod), `Other`, `Nowhere` (it stayed Pending), or a
+    /// node's name.
+    pub on: Option<Located<ReplacedOn>>,
+    /// Whether the last successor runs at the end.
+    pub running: Option<bool>,
+    /// How many successors there were. Default: at least 1.
+    pub times: Option<Bounds<Count>>,
+    /// How often a successor came back to the node that its predecessor was evicted from, and was evicted again.
+    pub loops: Option<Bounds<Count>>,
+}
+
+/// Where a successor went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReplacedOn {
+    /// The node that its predecessor was evicted from.
+    Same,
+    /// Another node.
+    Other,
+    /// Nowhere: it stayed Pending.
+    Nowhere,
+    /// This node.
+    Node(String),
+}
+
+impl<'de> Deserialize<'de> for ReplacedOn {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Word;
+
+        impl<'de> Visitor<'de> for Word {
+            type Value = ReplacedOn;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("Same, Other, Nowhere or the name of a node")
+            }
+
+            fn visit_str<E: Error>(self, word: &str) -> Result<ReplacedOn, E> {
+                Ok(match word {
+                    "Same" => ReplacedOn::Same,
+                    "Other" => ReplacedOn::Other,
+                    "Nowhere" => ReplacedOn::Nowhere,
+                    _ => ReplacedOn::Node(word.to_owned()),
+                })
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<ReplacedOn, A::Error> {
+                Err(A::Error::invalid_type(serde::de::Unexpected::Seq, &self))
+            }
+        }
+
+        deserializer.deserialize_any(Word)
+    }
+}
+
+impl JsonSchema for ReplacedOn {
+    fn schema_name() -> Cow<'static, str> {
+        "ReplacedOn".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Same (the node of the evicted pod), Other, Nowhere (it stayed Pending), or a node's name.",
+            "type": "string",
+            "examples": ["Same", "Other", "Nowhere"],
+        })
+    }
+}

@@ -1,0 +1,113 @@
+//! What happens.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::values::{Count, Names, Time};
+use super::workload::MemoryFill;
+use crate::scenario::located::Located;
+
+/// One step.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Step {
+    /// Create these workloads and manifest objects.
+    Start(Names),
+    /// Wait until something is so. A wait that runs out is a finding; the run goes on watching, but takes no more steps.
+    Wait(Wait),
+    /// Go on watching for this long, so that what must not happen has had time to happen.
+    Observe(Located<Time>),
+    /// Change what a running filler holds, or fill on a node from outside every pod.
+    Fill(FillStep),
+    /// Create or replace these workloads and manifest objects.
+    Apply(Names),
+    /// Delete these workloads and manifest objects.
+    Delete(Names),
+}
+
+/// A wait, with its bound.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Wait {
+    /// What to wait for.
+    #[serde(rename = "for")]
+    pub until: Located<WaitFor>,
+    /// Whose pods, for Running, Ready, Filled and Gone. Left out: everything that was started so far.
+    pub pods: Option<Located<Names>>,
+    /// How many at least, for evictions, rejections and oomKills, counted from the start of the run. Default 1.
+    pub count: Option<Located<Count>>,
+    /// Which node condition, for condition, such as `MemoryPressure`.
+    pub condition: Option<Located<String>>,
+    /// Whether the condition must be raised (the default) or, having been raised, cleared.
+    #[serde(rename = "is")]
+    pub state: Option<Located<ConditionState>>,
+    /// Whose condition. Left out: the only node's.
+    pub node: Option<Located<String>>,
+    /// How long at most. Every wait has a bound.
+    #[schemars(required)]
+    pub within: Option<Located<Time>>,
+}
+
+/// What a wait waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum WaitFor {
+    /// Every pod is Running.
+    Running,
+    /// Every pod is Ready.
+    Ready,
+    /// Every filler holds its whole amount.
+    Filled,
+    /// Every pod is deleted or has ended.
+    Gone,
+    /// The kubelet evicted so many pods.
+    #[serde(rename = "evictions")]
+    Evictions,
+    /// The kubelet refused so many pods at admission.
+    #[serde(rename = "rejections")]
+    Rejections,
+    /// The kernel killed so many containers for memory.
+    #[serde(rename = "oomKills")]
+    OomKills,
+    /// A node condition is raised or cleared.
+    #[serde(rename = "condition")]
+    Condition,
+}
+
+impl WaitFor {
+    /// The word for it in a scenario.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Running => "Running",
+            Self::Ready => "Ready",
+            Self::Filled => "Filled",
+            Self::Gone => "Gone",
+            Self::Evictions => "evictions",
+            Self::Rejections => "rejections",
+            Self::OomKills => "oomKills",
+            Self::Condition => "condition",
+        }
+    }
+}
+
+/// Which way a condition goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ConditionState {
+    /// It is true.
+    Raised,
+    /// It was true, and is false again.
+    Cleared,
+}
+
+/// A change to what is filled: of a workload's fillers, or on a node. One of the two.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FillStep {
+    /// The workload whose running fillers are to change.
+    pub workload: Option<Located<String>>,
+    /// The node on which a process that belongs to no pod is to fill.
+    pub node: Option<Located<String>>,
+    /// What is held from now on.
+    pub memory: Located<MemoryFill>,
+}
