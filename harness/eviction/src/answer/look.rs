@@ -222,9 +222,11 @@ impl LookAnswer {
     ) -> Self {
         let parsed = configuration.threshold_configuration().parse();
         let config_error = parsed.as_ref().err().map(ThresholdError::to_string);
-        let configured = parsed.ok();
-        let effective =
-            configured.as_ref().map(|thresholds| with_container_fs(thresholds, layout)).unwrap_or_default();
+        let configured = parsed.unwrap_or_default();
+        let effective = match config_error {
+            None => with_container_fs(&configured, layout),
+            Some(_) => Vec::new(),
+        };
         let observations = Observations::from(summary);
         let met = |with_minimum_reclaim: bool| -> BTreeSet<Signal> {
             let is_met = |threshold: &&Threshold| threshold.is_met_by(&observations, with_minimum_reclaim);
@@ -235,11 +237,7 @@ impl LookAnswer {
         Self {
             kubernetes: KUBERNETES,
             config_error,
-            thresholds: configured
-                .iter()
-                .flatten()
-                .map(|threshold| ThresholdAnswer::new(threshold, None))
-                .collect(),
+            thresholds: configured.iter().map(|threshold| ThresholdAnswer::new(threshold, None)).collect(),
             effective_thresholds: effective
                 .iter()
                 .map(|threshold| ThresholdAnswer::new(threshold, observations.get(threshold.signal)))

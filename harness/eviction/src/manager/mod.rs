@@ -21,7 +21,9 @@ use crate::duration::GoDuration;
 use crate::layout::FilesystemLayout;
 use crate::observation::Observations;
 use crate::signal::NodeCondition;
-use crate::threshold::{KubeletConfiguration, Threshold, ThresholdError, with_container_fs};
+use crate::threshold::{
+    KubeletConfiguration, Threshold, ThresholdError, Thresholds, in_first_pass, with_container_fs,
+};
 
 /// How long the loop sleeps after a pass that evicted nothing. Upstream: `evictionMonitoringPeriod`.
 pub const MONITORING_INTERVAL: Duration = Duration::from_secs(10);
@@ -48,10 +50,12 @@ pub struct ManagerOptions {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manager {
     options: ManagerOptions,
-    /// The thresholds with those for containerfs; where the configuration names containerfs they are replaced in place.
+    /// The thresholds in effect, and after them those that only the first pass sees.
     thresholds: Vec<Threshold>,
-    /// How many of them the first pass looks at: those in the places of configured ones.
-    configured: usize,
+    /// How many are in effect, those for containerfs among them.
+    effective: usize,
+    /// The thresholds that the first pass looks at, by index.
+    first_pass: Vec<usize>,
     /// For each threshold the first that upstream's map takes for the same key.
     keys: Vec<usize>,
 }
@@ -87,9 +91,18 @@ impl State {
 impl Manager {
     /// A manager with these configured thresholds.
     #[must_use]
-    pub fn new(thresholds: &[Threshold], options: ManagerOptions) -> Self {
-        let configured = thresholds.len();
-        let thresholds = with_container_fs(thresholds, options.layout);
+    pub fn new(configured: &Thresholds, options: ManagerOptions) -> Self {
+        let mut thresholds = with_container_fs(configured, options.layout);
+        let effective = thresholds.len();
+        let mut first_pass = Vec::new();
+        for (at, threshold) in in_first_pass(configured, options.layout).into_iter().enumerate() {
+            if thresholds[at] == threshold {
+                first_pass.push(at);
+            } else {
+                first_pass.push(thresholds.len());
+                thresholds.push(threshold);
+            }
+        }
         let first_same =
             |threshold: &Threshold| thresholds.iter().position(|other| other.is_same_key(threshold));
         let keys = thresholds
@@ -97,7 +110,7 @@ impl Manager {
             .enumerate()
             .map(|(at, threshold)| first_same(threshold).unwrap_or(at))
             .collect();
-        Self { options, thresholds, configured, keys }
+        Self { options, thresholds, effective, first_pass, keys }
     }
 
     /// The manager of a kubelet with this configuration.
@@ -123,7 +136,7 @@ impl Manager {
     /// The thresholds in effect from the second pass on.
     #[must_use]
     pub fn thresholds(&self) -> &[Threshold] {
-        &self.thresholds
+        &self.thresholds[..self.effective]
     }
 
     /// What the manager was told besides.

@@ -136,7 +136,7 @@ impl Manager {
 
     /// A pass up to the point where the node itself is reclaimed, or to its end.
     pub fn begin<'a>(&'a self, state: &State, pass: Pass<'a>, choose: &mut impl Choose) -> Step<'a> {
-        if self.configured == 0 && !self.options.local_storage_capacity_isolation {
+        if self.first_pass.is_empty() && !self.options.local_storage_capacity_isolation {
             return Step::Done(state.clone(), self.outcome(state));
         }
         let mut next = State { begun: true, ..state.clone() };
@@ -178,11 +178,11 @@ impl Manager {
 
     /// Which thresholds are met and since when, and what conditions follow.
     fn observe(&self, next: &mut State, before: &State, now: Timestamp, observations: &Observations) {
-        let watched = if before.begun { self.thresholds.len() } else { self.configured };
+        let watched = if before.begun { (0..self.effective).collect() } else { self.first_pass.clone() };
         let is_met = |at: usize, with_minimum_reclaim: bool| {
             self.thresholds[at].is_met_by(observations, with_minimum_reclaim)
         };
-        let mut met: Vec<usize> = (0..watched).filter(|&at| is_met(at, false)).collect();
+        let mut met: Vec<usize> = watched.into_iter().filter(|&at| is_met(at, false)).collect();
         for &at in before.met.iter().filter(|&&at| is_met(at, true)) {
             if !met.iter().any(|&other| self.thresholds[other].matches(&self.thresholds[at])) {
                 met.push(at);
@@ -270,7 +270,7 @@ impl PendingReclaim<'_> {
     pub fn finish(self, after: Option<&Summary>, choose: &mut impl Choose) -> (State, Outcome) {
         let is_clear = |summary: &Summary| {
             let observations = Observations::from(summary);
-            !self.manager.thresholds.iter().any(|threshold| threshold.is_met_by(&observations, true))
+            !self.manager.thresholds().iter().any(|threshold| threshold.is_met_by(&observations, true))
         };
         if after.is_some_and(is_clear) { (self.state, self.outcome) } else { self.evict(choose) }
     }

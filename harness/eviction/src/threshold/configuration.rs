@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::percentage::{self, FloatError};
-use super::{Operator, Threshold, ThresholdValue};
+use super::{Operator, Threshold, ThresholdValue, Thresholds};
 use crate::duration::{GoDuration, ParseDurationError};
 use crate::quantity::{ParseQuantityError, Quantity};
 use crate::signal::Signal;
@@ -319,7 +319,7 @@ impl ThresholdConfiguration {
     /// # Errors
     /// [`ThresholdError`] for what a kubelet refuses to start with. Where several statements are wrong, upstream
     /// names any of them; this names the first by signal.
-    pub fn parse(&self) -> Result<Vec<Threshold>, ThresholdError> {
+    pub fn parse(&self) -> Result<Thresholds, ThresholdError> {
         let mut origin = 0;
         let mut thresholds = parse_statements(&self.hard, &mut origin)?;
         let mut soft = parse_statements(&self.soft, &mut origin)?;
@@ -330,6 +330,7 @@ impl ThresholdConfiguration {
                 .get(&threshold.signal)
                 .ok_or(ThresholdError::MissingGracePeriod { signal: threshold.signal })?;
         }
+        let hard = thresholds.len();
         thresholds.append(&mut soft);
         for threshold in &mut thresholds {
             if let Some(reclaim) = minimum_reclaims.get(&threshold.signal) {
@@ -338,10 +339,8 @@ impl ThresholdConfiguration {
                 threshold.reclaim_origin = origin;
             }
         }
-        if self.enforces_pods {
-            thresholds.extend(allocatable_thresholds(&thresholds));
-        }
-        Ok(thresholds)
+        let allocatable = self.enforces_pods.then(|| allocatable_thresholds(&thresholds));
+        Ok(Thresholds::joined(thresholds, hard, allocatable))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The containerfs thresholds that the kubelet puts in itself.
 
-use super::{Operator, Threshold, ThresholdValue};
+use super::{Operator, Threshold, ThresholdValue, Thresholds};
 use crate::duration::GoDuration;
 use crate::layout::FilesystemLayout;
 use crate::signal::Signal;
@@ -12,12 +12,42 @@ use crate::signal::Signal;
 /// Upstream: `UpdateContainerFsThresholds`.
 #[must_use]
 pub fn with_container_fs(configured: &[Threshold], layout: FilesystemLayout) -> Vec<Threshold> {
+    let mut thresholds = configured.to_vec();
+    for (place, threshold) in replacements(configured, layout) {
+        match place {
+            Some(at) => thresholds[at] = threshold,
+            None => thresholds.push(threshold),
+        }
+    }
+    thresholds
+}
+
+/// The thresholds that a manager's very first pass looks at: those configured, replaced as far as the replacement
+/// reaches the list that the pass already holds.
+///
+/// What upstream adds, the pass does not see. What upstream replaces, it sees until an addition finds no room in
+/// the list, which moves the list and leaves the pass with the old one. Upstream: `synchronize`.
+pub(crate) fn in_first_pass(configured: &Thresholds, layout: FilesystemLayout) -> Vec<Threshold> {
+    let mut seen = configured.to_vec();
+    let mut room = configured.room;
+    for (place, threshold) in replacements(configured, layout) {
+        match (place, room.checked_sub(1)) {
+            (Some(at), _) => seen[at] = threshold,
+            (None, Some(left)) => room = left,
+            (None, None) => break,
+        }
+    }
+    seen
+}
+
+/// The thresholds to put in, in upstream's order, each with the place of the one that it replaces.
+fn replacements(configured: &[Threshold], layout: FilesystemLayout) -> Vec<(Option<usize>, Threshold)> {
     let (bytes, inodes) = if layout.container_fs_is_image_fs() {
         (Signal::ImageFsAvailable, Signal::ImageFsInodesFree)
     } else {
         (Signal::NodeFsAvailable, Signal::NodeFsInodesFree)
     };
-    let mut thresholds = configured.to_vec();
+    let mut replacements = Vec::new();
     for (target, source) in [(Signal::ContainerFsAvailable, bytes), (Signal::ContainerFsInodesFree, inodes)] {
         for hard in [true, false] {
             let last = |signal: Signal| {
@@ -29,13 +59,10 @@ pub fn with_container_fs(configured: &[Threshold], layout: FilesystemLayout) -> 
                 Some(at) => Threshold { signal: target, ..configured[at].clone() },
                 None => placeholder(target),
             };
-            match last(target) {
-                Some(at) => thresholds[at] = copy,
-                None => thresholds.push(copy),
-            }
+            replacements.push((last(target), copy));
         }
     }
-    thresholds
+    replacements
 }
 
 fn placeholder(signal: Signal) -> Threshold {

@@ -2,16 +2,20 @@
 //!
 //! - [`Threshold`] and [`ThresholdValue`]: one threshold, and its being met.
 //! - [`ThresholdConfiguration`]: reading them as a kubelet is given them.
+//! - [`Thresholds`]: those of a kubelet, as configured.
 //! - [`with_container_fs`]: the containerfs thresholds that the kubelet puts in itself.
 
 mod configuration;
 mod container_fs;
+mod list;
 mod percentage;
 
 pub use configuration::{
     KubeletConfiguration, ThresholdConfiguration, ThresholdError, default_hard_thresholds,
 };
+pub(crate) use container_fs::in_first_pass;
 pub use container_fs::with_container_fs;
+pub use list::Thresholds;
 
 use crate::duration::GoDuration;
 use crate::observation::{Observation, Observations};
