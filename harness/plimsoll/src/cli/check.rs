@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use super::Exit;
-use crate::plan::{Lowered, lower};
+use crate::plan::{Lowered, fits, lower};
 use crate::scenario::render::{Look, graphical};
 use crate::scenario::{Diagnostics, Severity, load};
 
@@ -86,6 +86,16 @@ pub(super) fn plan(arguments: &PlanArguments) -> Exit {
 /// Reads and resolves a scenario.
 pub(super) fn resolve(file: &Path) -> Result<Lowered, Diagnostics> {
     lower(&load(file)?)
+}
+
+/// Reads and resolves a scenario that is to run on a machine with so much memory, in bytes.
+pub(super) fn resolve_for(file: &Path, machine_memory: u64) -> Result<Lowered, Diagnostics> {
+    let loaded = load(file)?;
+    let lowered = lower(&loaded)?;
+    match fits(&lowered.plan, &loaded, machine_memory) {
+        Some(problem) => Err(Diagnostics::new(vec![problem], loaded.sources)),
+        None => Ok(lowered),
+    }
 }
 
 /// Writes diagnostics to the standard error.

@@ -7,17 +7,18 @@ use std::path::PathBuf;
 use indicatif::ProgressDrawTarget;
 use tokio_util::sync::CancellationToken;
 
-use super::check::{bad_input, resolve, scenario_files, show};
+use super::check::{bad_input, resolve_for, scenario_files, show};
 use super::{BundleChoice, Exit, On, runtime};
 use crate::bundle::Bundle;
 use crate::cluster::{self, ClusterError, Place, Running, state::RunFolder};
 use crate::evidence;
-use crate::observe::Observation;
-use crate::plan::Plan;
+use crate::observe::{Observation, Timeline};
+use crate::plan::{Location, Plan};
 use crate::programs::Programs;
 use crate::report::{JsonLines, Junit, Reporter, Terminal, TerminalOptions, Verbosity};
 use crate::run::Ending;
-use crate::verdict::{State, Verdict, judge, snapshot};
+use crate::verdict::snapshot::{Facts, Writing, path_beside, settle};
+use crate::verdict::{State, Verdict, judge};
 
 /// What `run` takes.
 #[derive(Debug, clap::Args)]
@@ -80,10 +81,11 @@ pub(super) fn run(arguments: &RunArguments) -> Exit {
 /// Finds everything that can be found wrong before anything is started, in all scenarios.
 fn prepare(arguments: &RunArguments) -> Result<Vec<Job>, Exit> {
     let files = scenario_files(&arguments.files).map_err(|message| bad_input(&message))?;
+    let memory = machine_memory();
     let mut resolved = Vec::new();
     let mut bad = false;
     for file in files {
-        match resolve(&file) {
+        match resolve_for(&file, memory) {
             Ok(lowered) => {
                 show(&lowered.warnings, false);
                 resolved.push((file, lowered.plan));
@@ -109,6 +111,16 @@ fn prepare(arguments: &RunArguments) -> Result<Vec<Job>, Exit> {
         }
     }
     Ok(jobs)
+}
+
+/// This machine's memory in bytes; without bound where it can not be read, since then nothing can be said against a plan.
+fn machine_memory() -> u64 {
+    let read = || -> Option<u64> {
+        let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+        let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        total.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+    };
+    read().unwrap_or(u64::MAX)
 }
 
 async fn run_all(arguments: &RunArguments, jobs: Vec<Job>) -> Result<Exit, String> {
@@ -166,45 +178,45 @@ async fn run_one(
             return Ok(Exit::Interrupted);
         }
     };
-    let mut broken_report = None;
+    // From here on nothing returns early: what was started is ended first, and what went wrong is told after.
+    let mut trouble = Vec::new();
     let outcome = crate::run::run(&job.plan, cluster.as_ref(), reports, cancel, &mut |observation: &Observation| {
-        for reporter in &mut *reporters {
-            if let Err(error) = reporter.observation(observation) {
-                broken_report.get_or_insert(error);
-            }
-        }
+        trouble.extend(reporters.iter_mut().filter_map(|reporter| reporter.observation(observation).err()).map(written));
     })
     .await;
+    trouble.truncate(1);
     let mut verdict = judge(&job.plan, &outcome.timeline);
     let finished = matches!(outcome.ending, Ending::Finished);
     if finished {
-        take_snapshot(arguments, job, &mut verdict)?;
+        match with_snapshot(arguments, job, &outcome.timeline, verdict.clone()) {
+            Ok(compared) => verdict = compared,
+            Err(error) => trouble.push(error),
+        }
     }
+    let wanted = arguments.keep_evidence || !finished || verdict.state != State::Held;
     let mut kept = None;
-    if !matches!(outcome.ending, Ending::Interrupted) && (arguments.keep_evidence || !finished || verdict.state != State::Held) {
+    if wanted && !matches!(outcome.ending, Ending::Interrupted) {
         let folder = arguments.evidence.join(format!("{}-{}", job.plan.name, folder.run));
-        let whole = evidence::write(&folder, &job.plan, &outcome.timeline, &verdict, cluster.as_ref()).await;
-        match whole {
+        match evidence::write(&folder, &job.plan, &outcome.timeline, &verdict, cluster.as_ref()).await {
             Ok(()) => kept = Some(folder),
             Err(error) => eprintln!("warning: the evidence could not be kept whole in {}: {error}", folder.display()),
         }
     }
-    let stopped = cluster.stop().await;
+    if let Err(error) = cluster.stop().await {
+        trouble.push(error.to_string());
+    }
     let exit = match &outcome.ending {
         Ending::Interrupted => Exit::Interrupted,
         Ending::DidNotStart(error) => could_not_start(job, error),
         Ending::Finished => {
-            for reporter in &mut *reporters {
-                reporter.verdict(&verdict).map_err(written)?;
-            }
+            trouble.extend(reporters.iter_mut().filter_map(|reporter| reporter.verdict(&verdict).err()).map(written));
             verdict.state.into()
         }
     };
     if let Some(folder) = kept {
         eprintln!("evidence: {}", folder.display());
     }
-    stopped.map_err(|error| error.to_string())?;
-    broken_report.map_or(Ok(exit), |error| Err(written(error)))
+    if trouble.is_empty() { Ok(exit) } else { Err(trouble.join("\n")) }
 }
 
 fn could_not_start(job: &Job, error: &ClusterError) -> Exit {
@@ -212,10 +224,15 @@ fn could_not_start(job: &Job, error: &ClusterError) -> Exit {
     Exit::CouldNotRun
 }
 
-/// Compares the run's facts with the snapshot beside the scenario. Under CI nothing is written.
-fn take_snapshot(arguments: &RunArguments, job: &Job, verdict: &mut Verdict) -> Result<(), String> {
-    let in_ci = std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"));
-    snapshot::check(&job.file, &job.plan, verdict, arguments.accept, in_ci).map_err(|error| format!("the snapshot: {error}"))
+/// Compares the run's facts with the snapshot beside the scenario.
+fn with_snapshot(arguments: &RunArguments, job: &Job, timeline: &Timeline, verdict: Verdict) -> Result<Verdict, String> {
+    let writing = Writing::from_flags(arguments.accept, std::env::var("CI").ok().as_deref());
+    // A run that something is unknown about shows less than another may; it must not become what others are held to.
+    let writing = if verdict.state == State::Unknown { Writing::Nothing } else { writing };
+    let comparison = settle(&job.file, &Facts::of(&job.plan, timeline), writing)
+        .map_err(|error| format!("the snapshot {}: {error}", path_beside(&job.file).display()))?;
+    let location = Location { file: path_beside(&job.file).display().to_string(), line: 1, column: 1 };
+    Ok(verdict.with_snapshot(comparison, location))
 }
 
 fn reporters(arguments: &RunArguments) -> Result<Vec<Box<dyn Reporter + Send>>, String> {

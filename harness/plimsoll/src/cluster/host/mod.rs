@@ -45,7 +45,21 @@ pub fn permitted() -> Result<(), ClusterError> {
         return Err(ClusterError::Machine("the host cluster needs loop devices, and /dev/loop-control is not there\nhelp: modprobe loop".into()));
     }
     cgroup::Layout::detect()?;
-    Ok(())
+    enough_inotify_instances()
+}
+
+/// A node's kubelet and containerd watch files with some ten instances of inotify, of which the machine gives a user
+/// a fixed number. Running out shows as anything but that, so it is asked beforehand; it is never raised silently.
+fn enough_inotify_instances() -> Result<(), ClusterError> {
+    const NEEDED: usize = 24;
+    let instances: Result<Vec<_>, _> =
+        (0..NEEDED).map(|_| rustix::fs::inotify::init(rustix::fs::inotify::CreateFlags::CLOEXEC)).collect();
+    match instances {
+        Err(rustix::io::Errno::MFILE) => Err(ClusterError::Machine(format!(
+            "fewer than {NEEDED} inotify instances are left on this machine, and a node needs about as many\nhelp: sysctl fs.inotify.max_user_instances=512"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// A cluster on this machine.
@@ -114,7 +128,7 @@ fn addresses(plan: &Plan) -> Addresses {
     let [a, b, c, first] = CONTROL_PLANE_ADDRESS.octets();
     let nodes: BTreeMap<String, Ipv4Addr> =
         plan.nodes.iter().zip(first + 1..).map(|(node, last)| (node.name.clone(), Ipv4Addr::new(a, b, c, last))).collect();
-    Addresses { control_plane: Some(CONTROL_PLANE_ADDRESS), control_plane_name: CONTROL_PLANE_ADDRESS.to_string(), nodes }
+    Addresses { control_plane: Some(CONTROL_PLANE_ADDRESS), control_plane_name: CONTROL_PLANE_ADDRESS.to_string(), nodes, possible: Vec::new() }
 }
 
 impl Cluster for HostCluster {
