@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::state::RunFolder;
-use super::{Cluster, ClusterError, Reports, host};
+use super::{Cluster, ClusterError, Reports, engine, host};
 use crate::bundle::Bundle;
 use crate::plan::Plan;
 use crate::programs::Programs;
@@ -55,7 +55,7 @@ pub async fn choose() -> Result<(Place, String), ClusterError> {
 /// With what is missing.
 pub async fn available(place: Place) -> Result<(Place, String), ClusterError> {
     match place {
-        Place::Engine => Err(ClusterError::Machine("not built in".into())),
+        Place::Engine => engine::available().await.map(|()| (place, "a container engine answers".into())),
         Place::Host => host::permitted().map(|()| (place, "namespaces of this machine".into())),
     }
 }
@@ -66,7 +66,10 @@ pub async fn available(place: Place) -> Result<(Place, String), ClusterError> {
 /// When it can not be started; nothing of it is left then.
 pub async fn start(place: Place, plan: &Plan, bundle: &Bundle, programs: &Programs, folder: RunFolder) -> Result<Running, ClusterError> {
     match place {
-        Place::Engine => Err(ClusterError::Machine("not built in".into())),
+        Place::Engine => {
+            let (cluster, reports) = engine::start(plan, bundle, programs, folder).await?;
+            Ok(Running { cluster: Box::new(cluster), reports })
+        }
         Place::Host => {
             let (cluster, reports) = host::start(plan, bundle, programs, folder).await?;
             Ok(Running { cluster: Box::new(cluster), reports })
@@ -80,7 +83,7 @@ pub async fn start(place: Place, plan: &Plan, bundle: &Bundle, programs: &Progra
 /// When something does not go away.
 pub async fn remove(place: Place, folder: &RunFolder) -> Result<(), ClusterError> {
     match place {
-        Place::Engine => Ok(()),
+        Place::Engine => engine::remove_run(folder).await,
         Place::Host => host::remove_run(folder).await,
     }
 }
@@ -90,5 +93,9 @@ pub async fn remove(place: Place, folder: &RunFolder) -> Result<(), ClusterError
 /// # Errors
 /// When something does not go away; the rest is removed all the same.
 pub async fn clean() -> Result<Vec<String>, ClusterError> {
-    host::clean().await
+    // The engine's part first: it knows its runs by their labels and takes their folders, and what is left is this machine's.
+    let in_the_engine = engine::clean().await;
+    let mut removed = host::clean().await?;
+    removed.extend(in_the_engine?);
+    Ok(removed)
 }

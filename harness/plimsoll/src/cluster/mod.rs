@@ -1,9 +1,10 @@
 //! Where a plan runs.
 //!
-//! A [`Cluster`] is a control plane and its nodes, started for one run and ended with it. [`host`] makes one from
-//! namespaces of this machine. What a part of it is told is the same everywhere and made by [`parts`].
+//! A [`Cluster`] is a control plane and its nodes, started for one run and ended with it. [`engine`] makes one from
+//! containers of an engine, [`host`] from namespaces of this machine. What a part of it is told is the same everywhere and made by [`parts`].
 
 mod choice;
+pub mod engine;
 pub mod host;
 pub mod parts;
 pub mod state;

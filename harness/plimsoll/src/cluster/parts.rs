@@ -21,6 +21,8 @@ pub struct Addresses {
     pub control_plane_name: String,
     /// The nodes' addresses, if they are known beforehand.
     pub nodes: BTreeMap<String, Ipv4Addr>,
+    /// Every address that a node may be given whose own is not known beforehand.
+    pub possible: Vec<Ipv4Addr>,
 }
 
 /// How the inits are started.
@@ -116,9 +118,11 @@ fn node(run: &str, authority: &Authority, plan: &NodePlan, addresses: &Addresses
     };
     let mut files = vec![init(&config), pki("ca.crt", authority.certificate())];
     credentials(&mut files, "kubelet", authority.client(&format!("system:node:{}", plan.name), "system:nodes")?);
-    // Where the address is not known beforehand the API server asks by it all the same; the name alone would be refused,
-    // so such a cluster makes this certificate again once it knows.
-    let serving: Vec<IpAddr> = address.map(IpAddr::from).into_iter().collect();
+    // The API server asks by the address, and the name alone would be refused.
+    let serving: Vec<IpAddr> = match address {
+        Some(address) => vec![address.into()],
+        None => addresses.possible.iter().copied().map(IpAddr::from).collect(),
+    };
     credentials(&mut files, "kubelet-server", authority.server(&plan.name, &serving, &[&plan.name])?);
     Ok(files)
 }

@@ -1,0 +1,211 @@
+//! A cluster of containers of an engine such as Docker, through testcontainers: one for the control plane and one for
+//! each node, of an image made from the bundle.
+
+mod clean;
+mod connection;
+mod container;
+mod image;
+mod network;
+mod owner;
+mod reports;
+
+pub use clean::{clean, remove_run};
+pub use connection::available;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use futures::future::{self, BoxFuture, join_all, try_join_all};
+use plimsoll_node::config::{API_PORT, ControlAnswer, ControlRequest, PROGRAMS, RUN};
+use testcontainers::bollard::Docker;
+use testcontainers::bollard::query_parameters::DownloadFromContainerOptionsBuilder;
+use testcontainers::core::{ExecCommand, IntoContainerPort};
+use tokio::sync::mpsc;
+
+use self::container::{Container, Part};
+use self::owner::Labels;
+use super::parts::{self, Addresses, Style};
+use super::state::RunFolder;
+use super::{CONTROL_PLANE, Cluster, ClusterError, PartReport, Reports};
+use crate::bundle::Bundle;
+use crate::plan::{NodePlan, Plan};
+use crate::programs::Programs;
+
+/// How long a node may take to answer a command.
+const CONTROL_WITHIN: Duration = Duration::from_secs(30);
+
+/// A cluster in an engine.
+pub struct EngineCluster {
+    docker: Docker,
+    client: kube::Client,
+    folder: RunFolder,
+    containers: BTreeMap<String, Container>,
+}
+
+/// Starts a control plane and the plan's nodes. They boot while this returns: the reports tell how far they are.
+///
+/// # Errors
+/// When no engine answers, or the engine refuses what a node needs.
+pub async fn start(plan: &Plan, bundle: &Bundle, programs: &Programs, folder: RunFolder) -> Result<(EngineCluster, Reports), ClusterError> {
+    let result = match connection::connect().await {
+        Ok(docker) => {
+            let result = start_in(&docker, plan, bundle, programs, &folder).await;
+            if result.is_err() {
+                // What was half made goes with it; the error that is told is the first one.
+                let _ = clean::remove(&docker, &folder.run).await;
+            }
+            result
+        }
+        Err(error) => Err(error),
+    };
+    if result.is_err() {
+        let _ = folder.remove();
+    }
+    result
+}
+
+async fn start_in(docker: &Docker, plan: &Plan, bundle: &Bundle, programs: &Programs, folder: &RunFolder) -> Result<(EngineCluster, Reports), ClusterError> {
+    let labels = Labels::of(&folder.run);
+    let containers = u32::try_from(plan.nodes.len() + 1).unwrap_or(u32::MAX);
+    let (image, network) = future::try_join(image::ensure(docker, bundle), network::create(docker, &labels, containers)).await?;
+    // The engine chooses the addresses; the control plane is found by its name, and a node's certificate holds all
+    // addresses that it may be given.
+    let addresses = Addresses {
+        control_plane: None,
+        control_plane_name: container::name(&folder.run, CONTROL_PLANE),
+        nodes: BTreeMap::new(),
+        possible: network.addresses,
+    };
+    let style = Style { lifeline: false, machine_root: false };
+    let parts = parts::make(plan, &folder.run, &addresses, style).map_err(ClusterError::doing("making certificates"))?;
+    write_files(plan, programs, folder, &parts)?;
+    let start = async |name: &str, memory: Option<u64>| {
+        let part = Part { name, memory, labels: &labels, image: &image, network: &network.name, folder: &folder.path.join(name) };
+        container::start(part).await.map(|container| (name.to_owned(), container))
+    };
+    let (sender, reports) = mpsc::unbounded_channel::<PartReport>();
+    let follow = |part: &str, container: &Container| {
+        tokio::spawn(reports::follow(docker.clone(), container.id().to_owned(), part.to_owned(), sender.clone()));
+    };
+    // The control plane first: a name that is asked for before its container runs is looked for outside, for seconds.
+    let (name, control_plane) = start(CONTROL_PLANE, None).await?;
+    follow(&name, &control_plane);
+    let port = control_plane.get_host_port_ipv4(API_PORT.tcp()).await.map_err(ClusterError::doing("asking for the API server's port"))?;
+    let mut containers = BTreeMap::from([(name, control_plane)]);
+    for (name, node) in try_join_all(plan.nodes.iter().map(|NodePlan { name, memory, .. }| start(name, Some(*memory)))).await? {
+        follow(&name, &node);
+        containers.insert(name, node);
+    }
+    let client = crate::kubernetes::client(port, &parts.authority, &parts.administrator).await.map_err(ClusterError::doing("making a client"))?;
+    Ok((EngineCluster { docker: docker.clone(), client, folder: folder.clone(), containers }, reports))
+}
+
+/// Writes each part's files to a folder of its own, which goes into its container whole.
+fn write_files(plan: &Plan, programs: &Programs, folder: &RunFolder, parts: &parts::Parts) -> Result<(), ClusterError> {
+    let copy = |from: &Path, name: &str| {
+        let to = folder.path.join(name);
+        std::fs::copy(from, &to).map_err(ClusterError::doing(format!("copying {} to {}", from.display(), to.display())))
+    };
+    copy(&programs.node, "plimsoll-node")?;
+    copy(&programs.hog, "plimsoll-hog")?;
+    let archive = programs.images().map_err(ClusterError::doing("packing the filler's image"))?;
+    folder.write("images.tar", &archive)?;
+    for (part, files) in &parts.files {
+        for file in files {
+            folder.write(&format!("{part}/run/{}", file.path), &file.contents)?;
+        }
+        link(folder, part, "plimsoll-node", "programs")?;
+    }
+    for node in &plan.nodes {
+        link(folder, &node.name, "plimsoll-hog", "programs")?;
+        link(folder, &node.name, "images.tar", "run")?;
+    }
+    Ok(())
+}
+
+/// Puts a file that several parts have into one of them: a hard link, since all lie on one filesystem.
+fn link(folder: &RunFolder, part: &str, file: &str, below: &str) -> Result<(), ClusterError> {
+    let target = folder.path.join(part).join(below);
+    std::fs::create_dir_all(&target)
+        .and_then(|()| std::fs::hard_link(folder.path.join(file), target.join(file)))
+        .map_err(ClusterError::doing(format!("putting {file} into {}", target.display())))
+}
+
+impl Cluster for EngineCluster {
+    fn kind(&self) -> &'static str {
+        "engine"
+    }
+
+    fn client(&self) -> kube::Client {
+        self.client.clone()
+    }
+
+    fn control<'a>(&'a self, node: &'a str, request: ControlRequest) -> BoxFuture<'a, Result<(), ClusterError>> {
+        Box::pin(async move {
+            let container = self.containers.get(node).ok_or_else(|| ClusterError::doing(format!("asking node {node}"))("there is no such node"))?;
+            let asking = format!("asking node {node}");
+            match tokio::time::timeout(CONTROL_WITHIN, ask(container, &request)).await {
+                Ok(Ok(ControlAnswer::Done)) => Ok(()),
+                Ok(Ok(ControlAnswer::Refused(why))) => Err(ClusterError::doing(format!("node {node}"))(why)),
+                Ok(Err(error)) => Err(ClusterError::doing(asking)(error)),
+                Err(_) => Err(ClusterError::doing(asking)(format!("no answer in {} s", CONTROL_WITHIN.as_secs()))),
+            }
+        })
+    }
+
+    fn copy_logs<'a>(&'a self, folder: &'a Path) -> BoxFuture<'a, Result<(), ClusterError>> {
+        Box::pin(async move {
+            for (part, container) in &self.containers {
+                copy_logs(&self.docker, container.id(), folder.join(part)).await.map_err(ClusterError::doing(format!("copying the logs of {part}")))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn stop(self: Box<Self>) -> BoxFuture<'static, Result<(), ClusterError>> {
+        Box::pin(async move {
+            let Self { docker, folder, containers, .. } = *self;
+            // What fails here is still there for the removal by label, which tells why.
+            join_all(containers.into_values().map(Container::rm)).await;
+            let removed = clean::remove(&docker, &folder.run).await;
+            folder.remove().and(removed)
+        })
+    }
+}
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The control socket lies inside the node, so the question is asked by a process there.
+async fn ask(container: &Container, request: &ControlRequest) -> Result<ControlAnswer, AnyError> {
+    let request = serde_json::to_string(request)?;
+    let mut asked = container.exec(ExecCommand::new([format!("{PROGRAMS}/plimsoll-node"), "control".into(), request])).await?;
+    let answer = asked.stdout_to_vec().await?;
+    if answer.is_empty() {
+        return Err(String::from_utf8_lossy(&asked.stderr_to_vec().await?).trim().into());
+    }
+    Ok(serde_json::from_slice(&answer)?)
+}
+
+/// Copies the components' logs and what the init said on its standard error.
+async fn copy_logs(docker: &Docker, container: &str, target: PathBuf) -> Result<(), AnyError> {
+    std::fs::create_dir_all(&target)?;
+    std::fs::write(target.join("init.log"), reports::standard_error(docker, container).await?)?;
+    let options = DownloadFromContainerOptionsBuilder::new().path(&format!("{RUN}/logs")).build();
+    let archive = docker
+        .download_from_container(container, Some(options))
+        .try_fold(Vec::new(), |mut archive, chunk| {
+            archive.extend_from_slice(&chunk);
+            future::ok(archive)
+        })
+        .await?;
+    for entry in tar::Archive::new(archive.as_slice()).entries()? {
+        let mut entry = entry?;
+        let name = entry.path()?.file_name().map(|name| target.join(name));
+        if let (Some(file), true) = (name, entry.header().entry_type().is_file()) {
+            std::io::copy(&mut entry, &mut std::fs::File::create(file)?)?;
+        }
+    }
+    Ok(())
+}
