@@ -30,6 +30,8 @@ pub struct World {
     pub raised: BTreeMap<(String, String), Timestamp>,
     /// The last report of each filler, by pod name.
     pub fillers: BTreeMap<String, serde_json::Value>,
+    /// The nodes whose images are there.
+    pub with_images: BTreeSet<String>,
     /// Why the run can not go on, if it can not.
     pub broken: Option<String>,
 }
@@ -62,6 +64,7 @@ impl World {
                 }
                 self.nodes.insert(name, Node::clone(node));
             }
+            Fact::Boot { part, phase } if phase == "images" => drop(self.with_images.insert(part.clone())),
             Fact::Event(event) => self.event(event),
             Fact::OomKill { .. } => self.oom_kills += 1,
             Fact::Filler { name, report, .. } => drop(self.fillers.insert(name.clone(), report.clone())),
@@ -86,11 +89,13 @@ impl World {
         }
     }
 
-    /// Whether every node of the plan is Ready and takes pods.
+    /// Whether every node of the plan is Ready and has the images of its pods: one that is asked for too early is asked
+    /// for again only after the kubelet's back-off of 10 s.
     #[must_use]
     pub fn nodes_ready(&self, plan: &Plan) -> bool {
         plan.nodes.iter().all(|planned| {
-            self.nodes.get(&planned.name).is_some_and(|node| conditions(node).any(|condition| condition == ("Ready", true)))
+            let is_ready = |node: &Node| conditions(node).any(|condition| condition == ("Ready", true));
+            self.with_images.contains(&planned.name) && self.nodes.get(&planned.name).is_some_and(is_ready)
         })
     }
 
