@@ -39,7 +39,8 @@ pub fn mount(arguments: &[String]) -> Result<(), String> {
 /// With the sentence for standard error. That a target is not a mount is said in the words that the kubelet looks for.
 pub fn unmount(arguments: &[String]) -> Result<(), String> {
     let force = arguments.iter().any(|argument| argument == "-f");
-    let target = arguments.iter().find(|argument| !argument.starts_with('-')).ok_or("usage: umount [-f] TARGET")?;
+    let target =
+        arguments.iter().find(|argument| !argument.starts_with('-')).ok_or("usage: umount [-f] TARGET")?;
     let flags = if force { UnmountFlags::FORCE } else { UnmountFlags::empty() };
     rustix::mount::unmount(target.as_str(), flags).map_err(|error| match error {
         rustix::io::Errno::INVAL => format!("umount: {target}: not mounted."),
@@ -52,12 +53,16 @@ fn parse(arguments: &[String]) -> Result<Request, String> {
     let mut places = Vec::new();
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().cloned().ok_or_else(|| format!("mount: {argument} needs a value"));
+        let mut value =
+            || arguments.next().cloned().ok_or_else(|| format!("mount: {argument} needs a value"));
         match argument.as_str() {
             // Paths are handed to the kernel as they are in any case.
             "--no-canonicalize" => {}
             "-t" => request.filesystem = value()?,
-            "-o" => value()?.split(',').filter(|option| !option.is_empty()).for_each(|option| request.option(option)),
+            "-o" => value()?
+                .split(',')
+                .filter(|option| !option.is_empty())
+                .for_each(|option| request.option(option)),
             option if option.starts_with('-') => return Err(format!("mount: {option} is not known here")),
             place => places.push(place.to_owned()),
         }
@@ -116,7 +121,10 @@ impl Request {
         } else if !self.filesystem.is_empty() {
             rustix::mount::mount(source, target, self.filesystem.as_str(), flags, Some(data.as_c_str()))?;
         } else if self.propagation.is_none() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "neither a filesystem's type nor bind was asked for"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "neither a filesystem's type nor bind was asked for",
+            ));
         }
         if let Some(propagation) = self.propagation {
             rustix::mount::mount_change(target, propagation)?;
@@ -160,7 +168,10 @@ mod tests {
             })
         );
         let shared = parse(&arguments("-o rbind,rshared /from /to")).expect("a request");
-        assert_eq!((shared.bind, shared.propagation), (Some(true), Some(MountPropagationFlags::SHARED | MountPropagationFlags::REC)));
+        assert_eq!(
+            (shared.bind, shared.propagation),
+            (Some(true), Some(MountPropagationFlags::SHARED | MountPropagationFlags::REC))
+        );
     }
 
     #[test]

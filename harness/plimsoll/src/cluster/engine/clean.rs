@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use futures::future::try_join_all;
 use testcontainers::bollard::Docker;
 use testcontainers::bollard::errors::Error;
-use testcontainers::bollard::query_parameters::{ListContainersOptionsBuilder, ListNetworksOptionsBuilder, RemoveContainerOptionsBuilder};
+use testcontainers::bollard::query_parameters::{
+    ListContainersOptionsBuilder, ListNetworksOptionsBuilder, RemoveContainerOptionsBuilder,
+};
 
 use super::connection;
 use super::owner::{OWNER_LABEL, RUN_LABEL, has_ended};
@@ -26,7 +28,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 pub async fn clean() -> Result<Vec<String>, ClusterError> {
     let Ok(docker) = connection::connect().await else { return Ok(Vec::new()) };
     let (mut removed, mut failed) = (Vec::new(), None);
-    let abandoned = abandoned(&docker).await.map_err(ClusterError::doing("looking for what runs left in the engine"))?;
+    let abandoned =
+        abandoned(&docker).await.map_err(ClusterError::doing("looking for what runs left in the engine"))?;
     for run in abandoned {
         match remove(&docker, &run).await {
             Ok(()) => removed.push(run),
@@ -42,9 +45,15 @@ pub async fn clean() -> Result<Vec<String>, ClusterError> {
 /// The runs that have a container or a network here and whose owner has ended.
 async fn abandoned(docker: &Docker) -> Result<BTreeSet<String>, Error> {
     let filter = HashMap::from([("label", vec![RUN_LABEL])]);
-    let containers = docker.list_containers(Some(ListContainersOptionsBuilder::new().all(true).filters(&filter).build())).await?;
-    let networks = docker.list_networks(Some(ListNetworksOptionsBuilder::new().filters(&filter).build())).await?;
-    let labels = containers.into_iter().filter_map(|container| container.labels).chain(networks.into_iter().filter_map(|network| network.labels));
+    let containers = docker
+        .list_containers(Some(ListContainersOptionsBuilder::new().all(true).filters(&filter).build()))
+        .await?;
+    let networks =
+        docker.list_networks(Some(ListNetworksOptionsBuilder::new().filters(&filter).build())).await?;
+    let labels = containers
+        .into_iter()
+        .filter_map(|container| container.labels)
+        .chain(networks.into_iter().filter_map(|network| network.labels));
     Ok(labels
         .filter(|labels| labels.get(OWNER_LABEL).is_some_and(|owner| has_ended(owner)))
         .filter_map(|mut labels| labels.remove(RUN_LABEL))
@@ -76,9 +85,16 @@ pub(super) async fn remove(docker: &Docker, run: &str) -> Result<(), ClusterErro
             break;
         }
         if Instant::now() > deadline {
-            return Err(ClusterError::doing(&*doing)(format!("{} containers do not go away in {} s", containers.len(), GONE_WITHIN.as_secs())));
+            return Err(ClusterError::doing(&*doing)(format!(
+                "{} containers do not go away in {} s",
+                containers.len(),
+                GONE_WITHIN.as_secs()
+            )));
         }
-        let removals = containers.iter().filter_map(|container| container.id.as_deref()).map(|id| remove_container(docker, id));
+        let removals = containers
+            .iter()
+            .filter_map(|container| container.id.as_deref())
+            .map(|id| remove_container(docker, id));
         let settled = try_join_all(removals).await.map_err(ClusterError::doing(&*doing))?;
         if settled.contains(&false) {
             tokio::time::sleep(LOOK_AGAIN).await;

@@ -41,7 +41,10 @@ pub(super) async fn connect() -> Result<Docker, ClusterError> {
 }
 
 fn host() -> String {
-    std::env::var(HOST_VARIABLE).ok().filter(|host| !host.is_empty()).unwrap_or_else(|| DEFAULT_HOST.to_owned())
+    std::env::var(HOST_VARIABLE)
+        .ok()
+        .filter(|host| !host.is_empty())
+        .unwrap_or_else(|| DEFAULT_HOST.to_owned())
 }
 
 fn absent(host: &str, why: &str) -> ClusterError {
@@ -52,15 +55,21 @@ fn absent(host: &str, why: &str) -> ClusterError {
 
 /// Whether such an engine can hold nodes.
 fn fit(information: &SystemInfo) -> Result<(), ClusterError> {
-    let refuse = |reason: &str| Err(ClusterError::Machine(format!("{reason}\nhelp: `--on host` needs no engine, only root")));
+    let refuse = |reason: &str| {
+        Err(ClusterError::Machine(format!("{reason}\nhelp: `--on host` needs no engine, only root")))
+    };
     if information.os_type.as_deref().is_some_and(|system| system != "linux") {
         return refuse("the container engine runs containers of another system, and a node needs Linux");
     }
     if information.security_options.iter().flatten().any(|option| option == "name=rootless") {
-        return refuse("the container engine runs without root, so its containers have no loop devices and a node has no bounded filesystems");
+        return refuse(
+            "the container engine runs without root, so its containers have no loop devices and a node has no bounded filesystems",
+        );
     }
     if information.memory_limit == Some(false) {
-        return refuse("the container engine can not limit memory, so it can not bound a node (is the memory cgroup switched off on this machine?)");
+        return refuse(
+            "the container engine can not limit memory, so it can not bound a node (is the memory cgroup switched off on this machine?)",
+        );
     }
     Ok(())
 }
@@ -73,12 +82,22 @@ mod tests {
 
     #[test]
     fn engines_that_can_not_bound_a_node_are_refused_with_the_reason() {
-        let linux = SystemInfo { os_type: Some("linux".into()), memory_limit: Some(true), ..SystemInfo::default() };
+        let linux =
+            SystemInfo { os_type: Some("linux".into()), memory_limit: Some(true), ..SystemInfo::default() };
         assert!(fit(&linux).is_ok());
-        let said = |information: &SystemInfo| fit(information).map_or_else(|error| error.to_string(), |()| String::new());
-        assert!(said(&SystemInfo { os_type: Some("windows".into()), ..linux.clone() }).contains("needs Linux"));
-        assert!(said(&SystemInfo { memory_limit: Some(false), ..linux.clone() }).contains("can not limit memory"));
-        let rootless = SystemInfo { security_options: Some(vec!["name=seccomp,profile=default".into(), "name=rootless".into()]), ..linux };
+        let said = |information: &SystemInfo| {
+            fit(information).map_or_else(|error| error.to_string(), |()| String::new())
+        };
+        assert!(
+            said(&SystemInfo { os_type: Some("windows".into()), ..linux.clone() }).contains("needs Linux")
+        );
+        assert!(
+            said(&SystemInfo { memory_limit: Some(false), ..linux.clone() }).contains("can not limit memory")
+        );
+        let rootless = SystemInfo {
+            security_options: Some(vec!["name=seccomp,profile=default".into(), "name=rootless".into()]),
+            ..linux
+        };
         assert!(said(&rootless).contains("without root"));
     }
 }

@@ -5,7 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use plimsoll_node::config::{API_PORT, PROGRAMS, RUN};
-use testcontainers::bollard::models::{DeviceMapping, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig, Mount, MountType, MountVolumeOptions, PortBinding};
+use testcontainers::bollard::models::{
+    DeviceMapping, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig, Mount, MountType,
+    MountVolumeOptions, PortBinding,
+};
 use testcontainers::core::IntoContainerPort;
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt};
@@ -27,8 +30,19 @@ const TASKS: i64 = 8192;
 /// What a node needs beyond the capabilities that engines give any container: mounts, namespaces and cgroups; interfaces
 /// and routes; the kernel's log; its pods' processes; and what ordinary pods ask for. Only names that old engines know.
 const CAPABILITIES: [&str; 13] = [
-    "SYS_ADMIN", "NET_ADMIN", "SYSLOG", "SYS_PTRACE", "DAC_READ_SEARCH", "IPC_LOCK", "IPC_OWNER", "LEASE", "LINUX_IMMUTABLE",
-    "NET_BROADCAST", "SYS_NICE", "SYS_PACCT", "SYS_TTY_CONFIG",
+    "SYS_ADMIN",
+    "NET_ADMIN",
+    "SYSLOG",
+    "SYS_PTRACE",
+    "DAC_READ_SEARCH",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "LEASE",
+    "LINUX_IMMUTABLE",
+    "NET_BROADCAST",
+    "SYS_NICE",
+    "SYS_PACCT",
+    "SYS_TTY_CONFIG",
 ];
 /// Lets OOM scores be lowered. An engine that lacks it refuses to hand it on, so it is asked for only where
 /// [`may_lower_oom_scores`]; a node without it clamps the scores.
@@ -78,7 +92,8 @@ pub(super) async fn start(part: Part<'_>) -> Result<Container, ClusterError> {
         for option in ["seccomp=unconfined", "apparmor=unconfined", "label=disable"] {
             request = request.with_security_opt(option);
         }
-        for capability in CAPABILITIES.into_iter().chain(may_lower_oom_scores().then_some(LOWERS_OOM_SCORES)) {
+        for capability in CAPABILITIES.into_iter().chain(may_lower_oom_scores().then_some(LOWERS_OOM_SCORES))
+        {
             request = request.with_cap_add(capability);
         }
     } else {
@@ -101,7 +116,10 @@ fn common(host: &mut HostConfig, labels: &Labels) {
     host.mounts = Some(vec![Mount {
         target: Some(RUN.to_owned()),
         typ: Some(MountType::VOLUME),
-        volume_options: Some(MountVolumeOptions { labels: Some(labels.all()), ..MountVolumeOptions::default() }),
+        volume_options: Some(MountVolumeOptions {
+            labels: Some(labels.all()),
+            ..MountVolumeOptions::default()
+        }),
         ..Mount::default()
     }]);
     host.log_config = Some(HostConfigLogConfig { typ: Some("json-file".into()), config: None });
@@ -123,7 +141,11 @@ fn node(host: &mut HostConfig, memory: i64) {
 }
 
 fn device(path: &str) -> DeviceMapping {
-    DeviceMapping { path_on_host: Some(path.to_owned()), path_in_container: Some(path.to_owned()), cgroup_permissions: Some("rwm".into()) }
+    DeviceMapping {
+        path_on_host: Some(path.to_owned()),
+        path_in_container: Some(path.to_owned()),
+        cgroup_permissions: Some("rwm".into()),
+    }
 }
 
 /// The API server, on this machine only and at a port that is free.
@@ -136,12 +158,19 @@ fn publish(host: &mut HostConfig) {
 fn may_lower_oom_scores() -> bool {
     const CAP_SYS_RESOURCE: u64 = 1 << 24;
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("CapBnd:")).and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapBnd:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     mask.is_some_and(|mask| mask & CAP_SYS_RESOURCE != 0)
 }
 
 fn refused(part: &str, why: &str) -> ClusterError {
-    let what = if part == CONTROL_PLANE { "starting the control plane".to_owned() } else { format!("starting node {part}") };
+    let what = if part == CONTROL_PLANE {
+        "starting the control plane".to_owned()
+    } else {
+        format!("starting node {part}")
+    };
     let help = if why.contains("/dev/loop-control") { "\nhelp: modprobe loop" } else { "" };
     ClusterError::doing(what)(format!("{why}{help}"))
 }
@@ -159,7 +188,10 @@ mod tests {
         common(&mut host, &Labels::of("r1"));
         node(&mut host, 2 << 30);
         assert_eq!((host.memory, host.memory_swap), (Some(2 << 30), Some(2 << 30)));
-        assert_eq!((host.publish_all_ports, host.port_bindings.is_none(), host.privileged), (Some(false), true, None));
+        assert_eq!(
+            (host.publish_all_ports, host.port_bindings.is_none(), host.privileged),
+            (Some(false), true, None)
+        );
     }
 
     #[test]
@@ -168,7 +200,8 @@ mod tests {
         common(&mut host, &Labels::of("r1"));
         publish(&mut host);
         let bindings = host.port_bindings.unwrap_or_default();
-        let addresses: Vec<_> = bindings.values().flatten().flatten().map(|binding| binding.host_ip.as_deref()).collect();
+        let addresses: Vec<_> =
+            bindings.values().flatten().flatten().map(|binding| binding.host_ip.as_deref()).collect();
         assert_eq!(addresses, [Some("127.0.0.1")]);
     }
 }

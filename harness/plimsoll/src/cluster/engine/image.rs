@@ -23,8 +23,17 @@ const LAYOUT: u32 = 1;
 /// How much is handed to the engine at once.
 const CHUNK: usize = 1 << 20;
 /// Folders that programs expect in a root, and their modes.
-const FOLDERS: [(&str, u32); 9] =
-    [("/etc", 0o755), ("/root", 0o700), ("/run", 0o755), ("/tmp", 0o1777), ("/usr/bin", 0o755), ("/var/lib", 0o755), ("/var/log", 0o755), (PROGRAMS, 0o755), (RUN, 0o700)];
+const FOLDERS: [(&str, u32); 9] = [
+    ("/etc", 0o755),
+    ("/root", 0o700),
+    ("/run", 0o755),
+    ("/tmp", 0o1777),
+    ("/usr/bin", 0o755),
+    ("/var/lib", 0o755),
+    ("/var/log", 0o755),
+    (PROGRAMS, 0o755),
+    (RUN, 0o700),
+];
 /// Files that programs expect: users for the kubelet, which looks for its own, and that names are looked up in files first.
 const FILES: [(&str, &str); 3] = [
     ("/etc/passwd", "root:x:0:0:root:/root:/sbin/nologin\nnobody:x:65534:65534:nobody:/:/sbin/nologin\n"),
@@ -45,7 +54,10 @@ pub(super) struct Image {
 
 /// The image of a bundle, handed to the engine if it has none.
 pub(super) async fn ensure(docker: &Docker, bundle: &Bundle) -> Result<Image, ClusterError> {
-    let image = Image { name: REPOSITORY, tag: format!("{}-{}-{LAYOUT}", bundle.contents.kubernetes, bundle.contents.key) };
+    let image = Image {
+        name: REPOSITORY,
+        tag: format!("{}-{}-{LAYOUT}", bundle.contents.kubernetes, bundle.contents.key),
+    };
     let reference = format!("{}:{}", image.name, image.tag);
     if has(docker, &reference).await? {
         return Ok(image);
@@ -76,7 +88,11 @@ async fn has(docker: &Docker, reference: &str) -> Result<bool, ClusterError> {
 
 /// Streams the root to the engine. A file that can not be read breaks the stream off, so that the engine makes no
 /// image of half a root.
-async fn import(docker: &Docker, bundle: &Bundle, image: &Image) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+async fn import(
+    docker: &Docker,
+    bundle: &Bundle,
+    image: &Image,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let (reader, writer) = io::pipe()?;
     let bin = bundle.bin();
     let packing = tokio::task::spawn_blocking(move || pack(&bin, writer));
@@ -87,7 +103,8 @@ async fn import(docker: &Docker, bundle: &Bundle, image: &Image) -> Result<(), B
             Err(error) => Some(Err(io::Error::other(error))),
         })
     });
-    let root = ReaderStream::with_capacity(pipe::Receiver::from_owned_fd(reader.into())?, CHUNK).chain(packed);
+    let root =
+        ReaderStream::with_capacity(pipe::Receiver::from_owned_fd(reader.into())?, CHUNK).chain(packed);
     let options = CreateImageOptionsBuilder::new()
         .from_src("-")
         .repo(image.name)
@@ -112,7 +129,11 @@ fn pack(bin: &Path, writer: impl Write) -> io::Result<()> {
     }
     for command in COMMANDS {
         let mut header = header(tar::EntryType::Symlink, 0o777);
-        archive.append_link(&mut header, format!("usr/bin/{command}"), format!("{PROGRAMS}/plimsoll-node"))?;
+        archive.append_link(
+            &mut header,
+            format!("usr/bin/{command}"),
+            format!("{PROGRAMS}/plimsoll-node"),
+        )?;
     }
     let mut entries = std::fs::read_dir(bin)?.collect::<io::Result<Vec<_>>>()?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
@@ -167,7 +188,10 @@ mod tests {
         for entry in tar::Archive::new(archive.as_slice()).entries().expect("an archive") {
             let entry = entry.expect("an entry");
             let link = entry.link_name().expect("a link").map(|link| link.display().to_string());
-            found.insert(entry.path().expect("a path").display().to_string(), (entry.header().mode().expect("a mode"), entry.size(), link));
+            found.insert(
+                entry.path().expect("a path").display().to_string(),
+                (entry.header().mode().expect("a mode"), entry.size(), link),
+            );
         }
         assert_eq!(found["plimsoll/bin/kube"], (0o755, 7, None));
         assert_eq!(found["plimsoll/bin/kubelet"].2.as_deref(), Some("kube"));

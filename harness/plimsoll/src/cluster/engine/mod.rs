@@ -48,7 +48,12 @@ pub struct EngineCluster {
 ///
 /// # Errors
 /// When no engine answers, or the engine refuses what a node needs.
-pub async fn start(plan: &Plan, bundle: &Bundle, programs: &Programs, folder: RunFolder) -> Result<(EngineCluster, Reports), ClusterError> {
+pub async fn start(
+    plan: &Plan,
+    bundle: &Bundle,
+    programs: &Programs,
+    folder: RunFolder,
+) -> Result<(EngineCluster, Reports), ClusterError> {
     let result = match connection::connect().await {
         Ok(docker) => {
             let result = start_in(&docker, plan, bundle, programs, &folder).await;
@@ -66,10 +71,17 @@ pub async fn start(plan: &Plan, bundle: &Bundle, programs: &Programs, folder: Ru
     result
 }
 
-async fn start_in(docker: &Docker, plan: &Plan, bundle: &Bundle, programs: &Programs, folder: &RunFolder) -> Result<(EngineCluster, Reports), ClusterError> {
+async fn start_in(
+    docker: &Docker,
+    plan: &Plan,
+    bundle: &Bundle,
+    programs: &Programs,
+    folder: &RunFolder,
+) -> Result<(EngineCluster, Reports), ClusterError> {
     let labels = Labels::of(&folder.run);
     let containers = u32::try_from(plan.nodes.len() + 1).unwrap_or(u32::MAX);
-    let (image, network) = future::try_join(image::ensure(docker, bundle), network::create(docker, &labels, containers)).await?;
+    let (image, network) =
+        future::try_join(image::ensure(docker, bundle), network::create(docker, &labels, containers)).await?;
     // The engine chooses the addresses; the control plane is found by its name, and a node's certificate holds all
     // addresses that it may be given.
     let addresses = Addresses {
@@ -79,34 +91,64 @@ async fn start_in(docker: &Docker, plan: &Plan, bundle: &Bundle, programs: &Prog
         possible: network.addresses,
     };
     let style = Style { lifeline: false, machine_root: false };
-    let parts = parts::make(plan, &folder.run, &addresses, style).map_err(ClusterError::doing("making certificates"))?;
+    let parts = parts::make(plan, &folder.run, &addresses, style)
+        .map_err(ClusterError::doing("making certificates"))?;
     write_files(plan, programs, folder, &parts)?;
     let start = async |name: &str, memory: Option<u64>| {
-        let part = Part { name, memory, labels: &labels, image: &image, network: &network.name, folder: &folder.path.join(name) };
+        let part = Part {
+            name,
+            memory,
+            labels: &labels,
+            image: &image,
+            network: &network.name,
+            folder: &folder.path.join(name),
+        };
         container::start(part).await.map(|container| (name.to_owned(), container))
     };
     let (sender, reports) = mpsc::unbounded_channel::<PartReport>();
     let follow = |part: &str, container: &Container| {
-        tokio::spawn(reports::follow(docker.clone(), container.id().to_owned(), part.to_owned(), sender.clone()));
+        tokio::spawn(reports::follow(
+            docker.clone(),
+            container.id().to_owned(),
+            part.to_owned(),
+            sender.clone(),
+        ));
     };
     // The control plane first: a name that is asked for before its container runs is looked for outside, for seconds.
     let (name, control_plane) = start(CONTROL_PLANE, None).await?;
     follow(&name, &control_plane);
-    let port = control_plane.get_host_port_ipv4(API_PORT.tcp()).await.map_err(ClusterError::doing("asking for the API server's port"))?;
+    let port = control_plane
+        .get_host_port_ipv4(API_PORT.tcp())
+        .await
+        .map_err(ClusterError::doing("asking for the API server's port"))?;
     let mut containers = BTreeMap::from([(name, control_plane)]);
-    for (name, node) in try_join_all(plan.nodes.iter().map(|NodePlan { name, memory, .. }| start(name, Some(*memory)))).await? {
+    for (name, node) in
+        try_join_all(plan.nodes.iter().map(|NodePlan { name, memory, .. }| start(name, Some(*memory))))
+            .await?
+    {
         follow(&name, &node);
         containers.insert(name, node);
     }
-    let client = crate::kubernetes::client(port, &parts.authority, &parts.administrator).await.map_err(ClusterError::doing("making a client"))?;
+    let client = crate::kubernetes::client(port, &parts.authority, &parts.administrator)
+        .await
+        .map_err(ClusterError::doing("making a client"))?;
     Ok((EngineCluster { docker: docker.clone(), client, folder: folder.clone(), containers }, reports))
 }
 
 /// Writes each part's files to a folder of its own, which goes into its container whole.
-fn write_files(plan: &Plan, programs: &Programs, folder: &RunFolder, parts: &parts::Parts) -> Result<(), ClusterError> {
+fn write_files(
+    plan: &Plan,
+    programs: &Programs,
+    folder: &RunFolder,
+    parts: &parts::Parts,
+) -> Result<(), ClusterError> {
     let copy = |from: &Path, name: &str| {
         let to = folder.path.join(name);
-        std::fs::copy(from, &to).map_err(ClusterError::doing(format!("copying {} to {}", from.display(), to.display())))
+        std::fs::copy(from, &to).map_err(ClusterError::doing(format!(
+            "copying {} to {}",
+            from.display(),
+            to.display()
+        )))
     };
     copy(&programs.node, "plimsoll-node")?;
     copy(&programs.hog, "plimsoll-hog")?;
@@ -142,15 +184,24 @@ impl Cluster for EngineCluster {
         self.client.clone()
     }
 
-    fn control<'a>(&'a self, node: &'a str, request: ControlRequest) -> BoxFuture<'a, Result<(), ClusterError>> {
+    fn control<'a>(
+        &'a self,
+        node: &'a str,
+        request: ControlRequest,
+    ) -> BoxFuture<'a, Result<(), ClusterError>> {
         Box::pin(async move {
-            let container = self.containers.get(node).ok_or_else(|| ClusterError::doing(format!("asking node {node}"))("there is no such node"))?;
+            let container = self
+                .containers
+                .get(node)
+                .ok_or_else(|| ClusterError::doing(format!("asking node {node}"))("there is no such node"))?;
             let asking = format!("asking node {node}");
             match tokio::time::timeout(CONTROL_WITHIN, ask(container, &request)).await {
                 Ok(Ok(ControlAnswer::Done)) => Ok(()),
                 Ok(Ok(ControlAnswer::Refused(why))) => Err(ClusterError::doing(format!("node {node}"))(why)),
                 Ok(Err(error)) => Err(ClusterError::doing(asking)(error)),
-                Err(_) => Err(ClusterError::doing(asking)(format!("no answer in {} s", CONTROL_WITHIN.as_secs()))),
+                Err(_) => {
+                    Err(ClusterError::doing(asking)(format!("no answer in {} s", CONTROL_WITHIN.as_secs())))
+                }
             }
         })
     }
@@ -158,7 +209,9 @@ impl Cluster for EngineCluster {
     fn copy_logs<'a>(&'a self, folder: &'a Path) -> BoxFuture<'a, Result<(), ClusterError>> {
         Box::pin(async move {
             for (part, container) in &self.containers {
-                copy_logs(&self.docker, container.id(), folder.join(part)).await.map_err(ClusterError::doing(format!("copying the logs of {part}")))?;
+                copy_logs(&self.docker, container.id(), folder.join(part))
+                    .await
+                    .map_err(ClusterError::doing(format!("copying the logs of {part}")))?;
             }
             Ok(())
         })
@@ -180,7 +233,9 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 /// The control socket lies inside the node, so the question is asked by a process there.
 async fn ask(container: &Container, request: &ControlRequest) -> Result<ControlAnswer, AnyError> {
     let request = serde_json::to_string(request)?;
-    let mut asked = container.exec(ExecCommand::new([format!("{PROGRAMS}/plimsoll-node"), "control".into(), request])).await?;
+    let mut asked = container
+        .exec(ExecCommand::new([format!("{PROGRAMS}/plimsoll-node"), "control".into(), request]))
+        .await?;
     let answer = asked.stdout_to_vec().await?;
     if answer.is_empty() {
         return Err(String::from_utf8_lossy(&asked.stderr_to_vec().await?).trim().into());

@@ -30,10 +30,16 @@ pub(super) struct Network {
 }
 
 /// Makes the network of a run, for so many containers.
-pub(super) async fn create(docker: &Docker, labels: &Labels, containers: u32) -> Result<Network, ClusterError> {
+pub(super) async fn create(
+    docker: &Docker,
+    labels: &Labels,
+    containers: u32,
+) -> Result<Network, ClusterError> {
     let name = format!("plimsoll-{}", labels.run);
     let doing = "making the run's network";
-    let size = size(containers).ok_or_else(|| ClusterError::doing(doing)(format!("{containers} containers are too many for one network")))?;
+    let size = size(containers).ok_or_else(|| {
+        ClusterError::doing(doing)(format!("{containers} containers are too many for one network"))
+    })?;
     let places = RANGE_SIZE / size;
     let mut hasher = DefaultHasher::new();
     labels.run.hash(&mut hasher);
@@ -60,7 +66,9 @@ pub(super) async fn create(docker: &Docker, labels: &Labels, containers: u32) ->
             Err(error) => return Err(ClusterError::doing(doing)(error)),
         }
     }
-    Err(ClusterError::doing(doing)(format!("{ATTEMPTS} places in {RANGE}/15 are taken\nhelp: `plimsoll clean` removes the networks of runs that were killed")))
+    Err(ClusterError::doing(doing)(format!(
+        "{ATTEMPTS} places in {RANGE}/15 are taken\nhelp: `plimsoll clean` removes the networks of runs that were killed"
+    )))
 }
 
 /// Whether the engine says that another network has these addresses; Docker's words, then Podman's.
@@ -118,6 +126,9 @@ mod tests {
         assert_eq!(subnet.gateway(), Ipv4Addr::new(198, 18, 0, 33));
         let addresses = subnet.addresses();
         assert_eq!(addresses.len(), 13);
-        assert_eq!((addresses[0], addresses[12]), (Ipv4Addr::new(198, 18, 0, 34), Ipv4Addr::new(198, 18, 0, 46)));
+        assert_eq!(
+            (addresses[0], addresses[12]),
+            (Ipv4Addr::new(198, 18, 0, 34), Ipv4Addr::new(198, 18, 0, 46))
+        );
     }
 }

@@ -32,7 +32,10 @@ impl Labels {
 
     /// As the engine takes them.
     pub(super) fn all(&self) -> HashMap<String, String> {
-        HashMap::from([(RUN_LABEL.to_owned(), self.run.clone()), (OWNER_LABEL.to_owned(), self.owner.clone())])
+        HashMap::from([
+            (RUN_LABEL.to_owned(), self.run.clone()),
+            (OWNER_LABEL.to_owned(), self.owner.clone()),
+        ])
     }
 }
 

@@ -18,7 +18,12 @@ use crate::cluster::PartReport;
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// Hands on a container's reports until it has ended or the engine has.
-pub(super) async fn follow(docker: Docker, container: String, part: String, reports: UnboundedSender<PartReport>) {
+pub(super) async fn follow(
+    docker: Docker,
+    container: String,
+    part: String,
+    reports: UnboundedSender<PartReport>,
+) {
     let say = |report| drop(reports.send(PartReport { part: part.clone(), report }));
     let mut seen = 0;
     loop {
@@ -29,7 +34,9 @@ pub(super) async fn follow(docker: Docker, container: String, part: String, repo
         .await;
         match docker.inspect_container(&container, None::<InspectContainerOptions>).await {
             // The connection broke and nothing else: what was missed is in the log.
-            Ok(information) if information.state.as_ref().and_then(|state| state.running) == Some(true) => tokio::time::sleep(AGAIN_AFTER).await,
+            Ok(information) if information.state.as_ref().and_then(|state| state.running) == Some(true) => {
+                tokio::time::sleep(AGAIN_AFTER).await
+            }
             Ok(_) => break,
             Err(error) => {
                 let fact = Fact::Blind { source: "container engine".into(), reason: error.to_string() };
@@ -44,7 +51,8 @@ pub(super) async fn follow(docker: Docker, container: String, part: String, repo
 /// Reads the log from its start and takes the lines after those that were seen before. Returns how many are seen now.
 async fn read(docker: &Docker, container: &str, seen: usize, mut take: impl FnMut(&[u8])) -> usize {
     let options = LogsOptionsBuilder::new().follow(true).stdout(true).tail("all").build();
-    let chunks = docker.logs(container, Some(options)).map_ok(|output| output.into_bytes()).map_err(io::Error::other);
+    let chunks =
+        docker.logs(container, Some(options)).map_ok(|output| output.into_bytes()).map_err(io::Error::other);
     let mut log = StreamReader::new(chunks.boxed());
     let (mut line, mut number) = (Vec::new(), 0);
     // A line that was cut off is read whole next time.
@@ -59,7 +67,10 @@ async fn read(docker: &Docker, container: &str, seen: usize, mut take: impl FnMu
 }
 
 /// What a container's init said on its standard error: words of its last moments, if it had any.
-pub(super) async fn standard_error(docker: &Docker, container: &str) -> Result<Vec<u8>, testcontainers::bollard::errors::Error> {
+pub(super) async fn standard_error(
+    docker: &Docker,
+    container: &str,
+) -> Result<Vec<u8>, testcontainers::bollard::errors::Error> {
     let options = LogsOptionsBuilder::new().stderr(true).tail("all").build();
     docker
         .logs(container, Some(options))
