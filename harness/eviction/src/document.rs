@@ -70,6 +70,7 @@ struct MetadataDocument {
 #[serde(default, rename_all = "camelCase")]
 struct SpecDocument {
     priority: Option<i32>,
+    priority_class_name: String,
     termination_grace_period_seconds: Option<i64>,
     #[serde(deserialize_with = "null_as_default")]
     tolerations: Vec<TolerationDocument>,
@@ -175,6 +176,7 @@ impl From<PodDocument> for Pod {
             generation: metadata.generation,
             annotations: metadata.annotations,
             priority: spec.priority,
+            priority_class_name: spec.priority_class_name,
             status_qos_class: status.qos_class.filter(|class| !class.is_empty()),
             termination_grace_period_seconds: spec.termination_grace_period_seconds,
             tolerations: spec.tolerations.into_iter().map(Toleration::from).collect(),

@@ -100,6 +100,7 @@ impl TryFrom<&v1::Pod> for Pod {
             generation: metadata.generation.unwrap_or(0),
             annotations: metadata.annotations.clone().unwrap_or_default(),
             priority: spec.priority,
+            priority_class_name: spec.priority_class_name.clone().unwrap_or_default(),
             status_qos_class: status_qos_class.filter(|class| !class.is_empty()),
             termination_grace_period_seconds: spec.termination_grace_period_seconds,
             tolerations: spec.tolerations.iter().flatten().map(Toleration::from).collect(),
@@ -127,6 +128,7 @@ mod tests {
                 "annotations": {"kubernetes.io/config.source": "file"}},
             "spec": {
                 "priority": 7,
+                "priorityClassName": "important",
                 "terminationGracePeriodSeconds": 30,
                 "tolerations": [{"key": "k", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5}],
                 "containers": [{"name": "c", "resources": {"requests": {"memory": "1e3"}, "limits": {"cpu": "100m"}}}],

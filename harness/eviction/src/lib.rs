@@ -20,9 +20,15 @@
 //! - [`victim`], [`limits`], [`admission`]: what a pod is told when it goes, exceeds its limits, or is not let in.
 //! - [`manager`]: the whole loop, as a state machine.
 //! - [`answer`]: all of it as documents.
+//!
+//! Other ends of a pod:
+//! - [`oom`]: the kernel's out-of-memory killer.
+//! - [`zone`], [`taint`]: how fast failed nodes are tainted, and when their pods are deleted.
+//! - [`preemption`], [`disruption`]: the scheduler's victims; drains and the eviction API.
 
 pub mod admission;
 pub mod answer;
+pub mod disruption;
 pub mod document;
 pub mod duration;
 pub mod figures;
@@ -33,11 +39,15 @@ pub mod limits;
 pub mod manager;
 pub mod message;
 pub mod observation;
+pub mod oom;
 pub mod pod;
+pub mod preemption;
 pub mod quantity;
 pub mod rank;
 pub mod resources;
 pub mod signal;
 pub mod summary;
+pub mod taint;
 pub mod threshold;
 pub mod victim;
+pub mod zone;

@@ -37,6 +37,8 @@ pub struct Pod {
     pub annotations: BTreeMap<String, String>,
     /// `spec.priority`; none counts as 0.
     pub priority: Option<i32>,
+    /// `spec.priorityClassName`; empty if it has none.
+    pub priority_class_name: String,
     /// `status.qosClass`, if the API server has set it.
     pub status_qos_class: Option<String>,
     /// `spec.terminationGracePeriodSeconds`.

@@ -73,6 +73,13 @@ impl Pod {
             .is_some_and(|resources| any_supported(&resources.requests) || any_supported(&resources.limits))
     }
 
+    /// What the containers request of a resource together, whatever the pod itself requests; none if no container
+    /// names it. Upstream: `resourcehelper.AggregateContainerRequests`.
+    #[must_use]
+    pub fn container_request(&self, resource: &str) -> Option<Quantity> {
+        aggregate(self, resource, |own| &own.requests)
+    }
+
     /// What the pod requests of a resource, overhead included. With any pod-level resource the containers'
     /// requests count for nothing. Upstream: `v1resource.GetResourceRequestQuantity`.
     #[must_use]
@@ -88,7 +95,7 @@ impl Pod {
             self.resources.as_ref().filter(|_| at_pod_level && is_supported_at_pod_level(resource));
         if let Some(amount) = from_pod.and_then(|resources| resources.requests.get(resource)) {
             request += amount;
-        } else if !at_pod_level && let Some(amount) = aggregate(self, resource, |own| &own.requests) {
+        } else if !at_pod_level && let Some(amount) = self.container_request(resource) {
             request += &amount;
         }
         if let Some(overhead) = self.overhead.get(resource)

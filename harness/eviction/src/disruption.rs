@@ -1,0 +1,244 @@
+//! Voluntary disruption: what a drain takes, and what the eviction API lets go under disruption budgets.
+
+/// A pod as a drain or the eviction API sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// Its phase.
+    pub phase: Phase,
+    /// Whether it is ready.
+    pub ready: bool,
+    /// For how many whole seconds it has been marked for deletion; none if it is not.
+    pub deleting_for_seconds: Option<u64>,
+    /// What manages it.
+    pub controller: Controller,
+    /// Whether it is the API server's image of a static pod.
+    pub mirror: bool,
+    /// Whether it has an emptyDir, in memory or on disk.
+    pub has_empty_dir: bool,
+}
+
+/// A pod's phase.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Not all containers have started.
+    Pending,
+    /// It runs.
+    #[default]
+    Running,
+    /// It has ended, well or not.
+    Finished,
+}
+
+/// What manages a pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Controller {
+    /// Nothing.
+    #[default]
+    None,
+    /// A DaemonSet that exists.
+    DaemonSet,
+    /// A DaemonSet that is gone.
+    MissingDaemonSet,
+    /// Anything else.
+    Other,
+}
+
+/// The flags of `kubectl drain` that filter pods.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DrainOptions {
+    /// `--force`.
+    pub force: bool,
+    /// `--ignore-daemonsets`.
+    pub ignore_daemon_sets: bool,
+    /// `--delete-emptydir-data`.
+    pub delete_empty_dir_data: bool,
+    /// `--skip-wait-for-delete-timeout`, in seconds; 0 for none.
+    pub skip_deleted_after_seconds: u64,
+}
+
+/// What a drain makes of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drain {
+    /// It is taken.
+    Takes,
+    /// It is taken, with a warning.
+    TakesWarning(&'static str),
+    /// It is left where it is.
+    Leaves,
+    /// It is left where it is, with a warning.
+    LeavesWarning(&'static str),
+    /// Nothing is drained because of it.
+    Refuses(&'static str),
+}
+
+/// What a drain makes of a pod. The first filter that does not take it decides; of the others only the last says
+/// anything. Upstream: `filterPods` and the filters of `k8s.io/kubectl/pkg/drain`.
+#[must_use]
+pub fn drain(pod: &Subject, options: &DrainOptions) -> Drain {
+    let finished = pod.phase == Phase::Finished;
+    let skips = options.skip_deleted_after_seconds;
+    if skips > 0 && pod.deleting_for_seconds.is_some_and(|seconds| seconds > skips) {
+        return Drain::Leaves;
+    }
+    match pod.controller {
+        Controller::DaemonSet if !finished => {
+            return if options.ignore_daemon_sets {
+                Drain::LeavesWarning("ignoring DaemonSet-managed Pods")
+            } else {
+                Drain::Refuses("DaemonSet-managed Pods (use --ignore-daemonsets to ignore)")
+            };
+        }
+        Controller::MissingDaemonSet if !finished && !options.force => {
+            return Drain::Refuses("the DaemonSet that manages it is not found");
+        }
+        _ => {}
+    }
+    if pod.mirror {
+        return Drain::Leaves;
+    }
+    if pod.has_empty_dir && !finished && !options.delete_empty_dir_data {
+        return Drain::Refuses("Pods with local storage (use --delete-emptydir-data to override)");
+    }
+    if finished || pod.controller != Controller::None {
+        return Drain::Takes;
+    }
+    if options.force {
+        Drain::TakesWarning("deleting Pods that declare no controller")
+    } else {
+        Drain::Refuses("Pods that declare no controller (use --force to override)")
+    }
+}
+
+/// A disruption budget's status, and what it says about pods that are not ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// Whether its status is older than its specification.
+    pub stale: bool,
+    /// Disruptions that it still allows.
+    pub disruptions_allowed: i64,
+    /// Pods that are healthy.
+    pub current_healthy: i64,
+    /// Pods that must be.
+    pub desired_healthy: i64,
+    /// Pods that were let go and have not been seen to go yet.
+    pub disrupted_pods: usize,
+    /// Whether pods that are not ready may always go (`AlwaysAllow`).
+    pub always_allows_unhealthy: bool,
+}
+
+/// Pods that a budget waits for at most. Upstream: `MaxDisruptedPodSize`.
+pub const MOST_DISRUPTED_PODS: usize = 2000;
+
+/// What the eviction API answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApiEviction {
+    /// The pod is deleted; the budget is not touched.
+    Deleted,
+    /// The pod is deleted, and the budget allows one disruption less.
+    DeletedAgainstBudget,
+    /// 429: not now; try again.
+    TooManyRequests,
+    /// 403: the budget's status is out of bounds.
+    Forbidden,
+    /// 500: more than one budget covers the pod.
+    MoreThanOneBudget,
+}
+
+/// What the eviction API answers for a pod that these budgets cover.
+/// Upstream: `EvictionREST.Create`, `checkAndDecrement`, `canIgnorePDB`.
+#[must_use]
+pub fn evict(pod: &Subject, budgets: &[Budget]) -> ApiEviction {
+    if pod.phase != Phase::Running || pod.deleting_for_seconds.is_some() {
+        return ApiEviction::Deleted;
+    }
+    let budget = match budgets {
+        [] => return ApiEviction::Deleted,
+        [budget] => budget,
+        _ => return ApiEviction::MoreThanOneBudget,
+    };
+    let guarded = budget.current_healthy >= budget.desired_healthy && budget.desired_healthy > 0;
+    if !pod.ready && (budget.always_allows_unhealthy || guarded) {
+        return ApiEviction::Deleted;
+    }
+    if budget.stale {
+        ApiEviction::TooManyRequests
+    } else if budget.disruptions_allowed < 0 || budget.disrupted_pods > MOST_DISRUPTED_PODS {
+        ApiEviction::Forbidden
+    } else if budget.disruptions_allowed == 0 {
+        ApiEviction::TooManyRequests
+    } else {
+        ApiEviction::DeletedAgainstBudget
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: DrainOptions = DrainOptions {
+        force: true,
+        ignore_daemon_sets: true,
+        delete_empty_dir_data: true,
+        skip_deleted_after_seconds: 10,
+    };
+
+    #[test]
+    fn a_drain_takes_what_its_flags_allow() {
+        let none = DrainOptions::default();
+        let managed = Subject { controller: Controller::Other, ..Subject::default() };
+        assert_eq!(drain(&managed, &none), Drain::Takes);
+        assert!(matches!(drain(&Subject::default(), &none), Drain::Refuses(_)));
+        assert!(matches!(drain(&Subject::default(), &ALL), Drain::TakesWarning(_)));
+        let data = Subject { has_empty_dir: true, ..managed };
+        assert!(matches!(drain(&data, &none), Drain::Refuses(_)));
+        assert_eq!(drain(&data, &ALL), Drain::Takes);
+        let daemon = Subject { controller: Controller::DaemonSet, ..Subject::default() };
+        assert!(matches!(drain(&daemon, &none), Drain::Refuses(_)));
+        assert!(matches!(drain(&daemon, &ALL), Drain::LeavesWarning(_)));
+        let orphan = Subject { controller: Controller::MissingDaemonSet, ..Subject::default() };
+        assert!(matches!(drain(&orphan, &none), Drain::Refuses(_)));
+        assert_eq!(drain(&orphan, &ALL), Drain::Takes);
+        assert_eq!(drain(&Subject { mirror: true, ..managed }, &none), Drain::Leaves);
+        let finished = Subject { phase: Phase::Finished, has_empty_dir: true, ..daemon };
+        assert_eq!(drain(&finished, &none), Drain::Takes);
+        let going = |seconds| Subject { deleting_for_seconds: Some(seconds), ..managed };
+        assert_eq!(drain(&going(11), &ALL), Drain::Leaves);
+        assert_eq!(drain(&going(10), &ALL), Drain::Takes);
+        assert_eq!(drain(&going(11), &none), Drain::Takes);
+    }
+
+    #[test]
+    fn a_budget_guards_healthy_pods() {
+        let ready = Subject { ready: true, ..Subject::default() };
+        let budget =
+            Budget { disruptions_allowed: 1, current_healthy: 3, desired_healthy: 2, ..Budget::default() };
+        assert_eq!(evict(&ready, &[]), ApiEviction::Deleted);
+        assert_eq!(evict(&ready, &[budget]), ApiEviction::DeletedAgainstBudget);
+        assert_eq!(evict(&ready, &[budget, budget]), ApiEviction::MoreThanOneBudget);
+        let used_up = Budget { disruptions_allowed: 0, ..budget };
+        assert_eq!(evict(&ready, &[used_up]), ApiEviction::TooManyRequests);
+        assert_eq!(evict(&ready, &[Budget { stale: true, ..budget }]), ApiEviction::TooManyRequests);
+        assert_eq!(evict(&ready, &[Budget { disruptions_allowed: -1, ..budget }]), ApiEviction::Forbidden);
+        assert_eq!(evict(&ready, &[Budget { disrupted_pods: 2001, ..budget }]), ApiEviction::Forbidden);
+        assert_eq!(evict(&Subject { phase: Phase::Pending, ..ready }, &[used_up]), ApiEviction::Deleted);
+        assert_eq!(
+            evict(&Subject { deleting_for_seconds: Some(0), ..ready }, &[used_up]),
+            ApiEviction::Deleted
+        );
+    }
+
+    #[test]
+    fn unhealthy_pods_go_while_enough_others_are_healthy() {
+        let unhealthy = Subject::default();
+        let budget = Budget { current_healthy: 2, desired_healthy: 2, ..Budget::default() };
+        assert_eq!(evict(&unhealthy, &[budget]), ApiEviction::Deleted);
+        let short = Budget { current_healthy: 1, ..budget };
+        assert_eq!(evict(&unhealthy, &[short]), ApiEviction::TooManyRequests);
+        let nothing_desired = Budget { desired_healthy: 0, ..budget };
+        assert_eq!(evict(&unhealthy, &[nothing_desired]), ApiEviction::TooManyRequests);
+        assert_eq!(
+            evict(&unhealthy, &[Budget { always_allows_unhealthy: true, ..short }]),
+            ApiEviction::Deleted
+        );
+    }
+}
