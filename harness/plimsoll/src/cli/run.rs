@@ -227,8 +227,12 @@ fn could_not_start(job: &Job, error: &ClusterError) -> Exit {
 /// Compares the run's facts with the snapshot beside the scenario.
 fn with_snapshot(arguments: &RunArguments, job: &Job, timeline: &Timeline, verdict: Verdict) -> Result<Verdict, String> {
     let writing = Writing::from_flags(arguments.accept, std::env::var("CI").ok().as_deref());
-    // A run that something is unknown about shows less than another may; it must not become what others are held to.
-    let writing = if verdict.state == State::Unknown { Writing::Nothing } else { writing };
+    // Only a run that held may become what others are held to, and one that left something unknown not even proposes it.
+    let writing = match (verdict.state, writing) {
+        (State::Unknown, _) => Writing::Nothing,
+        (State::Violated, Writing::Snapshot) => Writing::Proposal,
+        (_, writing) => writing,
+    };
     let comparison = settle(&job.file, &Facts::of(&job.plan, timeline), writing)
         .map_err(|error| format!("the snapshot {}: {error}", path_beside(&job.file).display()))?;
     let location = Location { file: path_beside(&job.file).display().to_string(), line: 1, column: 1 };
