@@ -11,8 +11,10 @@ mod survive;
 mod terminated;
 mod within;
 
+use plimsoll_eviction::signal::Signal;
+
 use super::case::{Case, Judgement};
-use super::context::Context;
+use super::context::{Context, Eviction};
 use super::words;
 use crate::plan::Expect;
 
@@ -34,6 +36,11 @@ pub(super) fn judge(context: &Context<'_>, expect: &Expect) -> Judgement {
         Expect::Replaced(expected) => replaced::judge(context, expected, &mut case),
     }
     case.decide()
+}
+
+/// What one eviction gave back of a signal; nothing where a sample is missing or stale.
+pub(super) fn reclaimed_by(context: &Context<'_>, eviction: &Eviction<'_>, signal: Signal) -> Option<i64> {
+    reclaimed::of_eviction(context, eviction, signal).map(|reclaim| reclaim.amount())
 }
 
 /// An expectation in a line.

@@ -14,14 +14,14 @@ use super::super::words;
 use crate::plan::{Band, Until};
 
 /// What one eviction gave back.
-pub(in super::super) struct Reclaim {
-    pub(in super::super) before: i64,
-    pub(in super::super) after: i64,
-    pub(in super::super) evidence: [Evidence; 2],
+pub(super) struct Reclaim {
+    pub(super) before: i64,
+    pub(super) after: i64,
+    pub(super) evidence: [Evidence; 2],
 }
 
 impl Reclaim {
-    pub(in super::super) fn amount(&self) -> i64 {
+    pub(super) fn amount(&self) -> i64 {
         self.after.saturating_sub(self.before)
     }
 }
@@ -85,7 +85,7 @@ pub(super) fn judge(
 }
 
 /// What was available before and after one eviction; nothing where a sample is missing or stale.
-pub(in super::super) fn of_eviction(
+pub(super) fn of_eviction(
     context: &Context<'_>,
     eviction: &Eviction<'_>,
     signal: Signal,

@@ -1,0 +1,277 @@
+//! What a snapshot holds: figures that vary are masked or in bands, and what may come in any order is sorted.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use plimsoll_eviction::message::{Offender, PodMessage};
+use plimsoll_eviction::signal::Signal;
+use plimsoll_node::report::OomScope;
+
+use super::super::context::{Context, Eviction};
+use super::super::expectations::reclaimed_by;
+use super::super::model::{End, LocalStorageLimit, Preemptor};
+use super::super::words;
+use crate::observe::Timeline;
+use crate::plan::{Expect, Plan};
+
+/// What stands for a figure that varies.
+const MASK: &str = "[amount]";
+
+/// The facts of a run that stay the same from run to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Evictions in order, those of one expected group together: by workload, with the masked message.
+    evicted: Vec<BTreeSet<(String, String)>>,
+    /// Pressure conditions by node, as they were raised and cleared.
+    conditions: BTreeMap<String, Vec<String>>,
+    /// Whom the kernel killed and whose limit that was.
+    oom_kills: BTreeSet<String>,
+    rejected: BTreeSet<String>,
+    /// How much the evictions of each signal gave back.
+    reclaimed: BTreeMap<String, i64>,
+    /// How the pods of each workload ended.
+    ends: BTreeMap<String, BTreeSet<&'static str>>,
+}
+
+impl Facts {
+    /// The facts of a run.
+    #[must_use]
+    pub fn of(plan: &Plan, timeline: &Timeline) -> Self {
+        let context = Context::new(plan, timeline);
+        let mut ends: BTreeMap<String, BTreeSet<&'static str>> = BTreeMap::new();
+        let mut rejected = BTreeSet::new();
+        for pod in context.ends.iter().filter(|pod| !pod.name.is_empty()) {
+            ends.entry(pod.called().to_owned()).or_default().insert(end(&pod.end));
+            if let End::RejectedAtAdmission { reason, message } = &pod.end {
+                rejected.insert(format!("{}: {reason}: {}", pod.called(), message.trim_end()));
+            }
+        }
+        Self {
+            evicted: evicted(&context),
+            conditions: conditions(&context),
+            oom_kills: oom_kills(&context),
+            rejected,
+            reclaimed: reclaimed(&context),
+            ends,
+        }
+    }
+
+    /// The facts as text. With a snapshot's text beside it, an amount near a band that stands there is written as that
+    /// band.
+    #[must_use]
+    pub fn text(&self, beside: Option<&str>) -> String {
+        let mut text = String::new();
+        let mut list = |title: &str, items: Vec<String>| {
+            // Writing to a string can not fail.
+            let _ = if items.is_empty() {
+                writeln!(text, "{title}: none")
+            } else {
+                writeln!(text, "{title}:\n{}", items.join("\n"))
+            };
+        };
+        let evicted = self.evicted.iter().flat_map(|group| {
+            group.iter().enumerate().map(|(index, (workload, message))| {
+                let bullet = if index == 0 { "-" } else { "  with" };
+                format!("{bullet} {workload}: {message}")
+            })
+        });
+        list("evicted", evicted.collect());
+        let conditions = self.conditions.iter().map(|(node, changes)| format!("  {node}: {}", changes.join(", ")));
+        list("conditions", conditions.collect());
+        list("oomKills", self.oom_kills.iter().map(|kill| format!("- {kill}")).collect());
+        list("rejected", self.rejected.iter().map(|rejected| format!("- {rejected}")).collect());
+        let reclaimed = self.reclaimed.iter().map(|(signal, amount)| {
+            let kept = beside.and_then(|beside| kept_band(beside, signal));
+            let band = kept.filter(|kept| kept.is_near(*amount)).unwrap_or_else(|| Band::of(*amount));
+            format!("  {signal}: {}", band.text(signal))
+        });
+        list("reclaimed", reclaimed.collect());
+        let ends = self.ends.iter().map(|(workload, ends)| {
+            format!("  {workload}: {}", ends.iter().copied().collect::<Vec<_>>().join(", "))
+        });
+        list("ends", ends.collect());
+        text
+    }
+}
+
+/// Evictions in order. Those that the scenario expects in one group are one set, as are those whose order can not be
+/// told.
+fn evicted(context: &Context<'_>) -> Vec<BTreeSet<(String, String)>> {
+    let expected = context.plan.expectations.iter().find_map(|expectation| match &expectation.expect {
+        Expect::Evicted(groups) => Some(groups.as_slice()),
+        _ => None,
+    });
+    let expected = expected.unwrap_or_default();
+    let together = |one: &Eviction<'_>, other: &Eviction<'_>| {
+        let in_one_group =
+            expected.iter().any(|group| group.contains(one.pod.called()) && group.contains(other.pod.called()));
+        (in_one_group && one.pod.called() != other.pod.called()) || context.order(one, other).is_none()
+    };
+    let evictions = context.evictions();
+    let groups = evictions.chunk_by(together);
+    groups
+        .map(|group| {
+            let named = |eviction: &Eviction<'_>| (eviction.pod.called().to_owned(), masked(context, eviction));
+            group.iter().map(named).collect()
+        })
+        .collect()
+}
+
+/// The kubelet's message without the figures that vary. Requests are the scenario's own, and so is a threshold where
+/// its resource has but one.
+fn masked(context: &Context<'_>, eviction: &Eviction<'_>) -> String {
+    let Ok(PodMessage::NodeLow { resource, figures, pod, containers }) =
+        format!("{} ", eviction.what.message.trim_end()).parse()
+    else {
+        return "a message that can not be read".to_owned();
+    };
+    let signals = Signal::ALL.into_iter().filter(|signal| signal.resource() == resource);
+    let thresholds: BTreeSet<i64> = signals
+        .flat_map(|signal| context.thresholds(eviction.node(), signal))
+        .map(|threshold| threshold.value)
+        .collect();
+    let mut text = format!("The node was low on resource: {resource}.");
+    if let Some(figures) = figures {
+        let threshold = if thresholds.len() == 1 { figures.threshold.to_string() } else { MASK.to_owned() };
+        let _ = write!(text, " Threshold quantity: {threshold}, available: {MASK}.");
+    }
+    let offenders = pod.iter().map(|pod| ("Pod", pod)).chain(containers.iter().map(|container| ("Container", container)));
+    for (kind, Offender { name, request, .. }) in offenders {
+        // A controller gives its pods names that vary.
+        let name = if kind == "Pod" { "[name]" } else { name };
+        let _ = write!(
+            text,
+            " {kind} {name} was using {MASK}, request is {request}, has larger consumption of {resource}."
+        );
+    }
+    text
+}
+
+/// Conditions as they were raised, by node, and as they were cleared where the scenario waits for that: elsewhere it is
+/// chance whether the run still sees it.
+fn conditions(context: &Context<'_>) -> BTreeMap<String, Vec<String>> {
+    let clearing = context.plan.expectations.iter().any(|expectation| match &expectation.expect {
+        Expect::Conditions(expected) => expected.iter().any(|expected| expected.cleared),
+        _ => false,
+    });
+    let mut conditions: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for change in context.history.pressure_changes() {
+        if change.raised || clearing {
+            let word = if change.raised { "raised" } else { "cleared" };
+            conditions.entry(change.node.to_owned()).or_default().push(format!("{} {word}", change.condition));
+        }
+    }
+    conditions
+}
+
+fn oom_kills(context: &Context<'_>) -> BTreeSet<String> {
+    let mut kills = BTreeSet::new();
+    for (history, pod) in context.history.pods.iter().zip(&context.ends).filter(|(_, pod)| pod.oom_kills > 0) {
+        let who = if history.name.is_empty() { "a pod that is not known" } else { pod.called() };
+        let scopes: BTreeSet<&str> = history.kills.iter().map(|kill| scope(kill.value.scope)).collect();
+        let scopes: Vec<&str> = if scopes.is_empty() { vec![scope(OomScope::Unknown)] } else { scopes.into_iter().collect() };
+        kills.insert(format!("{who}: {}", scopes.join(", ")));
+    }
+    let outside = context.history.kills.iter().filter(|(_, kill)| kill.value.pod_uid.is_none());
+    kills.extend(outside.map(|(_, kill)| format!("outside every pod: {}", scope(kill.value.scope))));
+    kills
+}
+
+fn scope(scope: OomScope) -> &'static str {
+    match scope {
+        OomScope::Container => "the container's limit",
+        OomScope::Kubepods => "the limit of all pods",
+        OomScope::Node => "the node's memory",
+        OomScope::Unknown => "a limit that nothing names",
+    }
+}
+
+fn reclaimed(context: &Context<'_>) -> BTreeMap<String, i64> {
+    let mut reclaimed: BTreeMap<String, i64> = BTreeMap::new();
+    for eviction in context.evictions() {
+        let Some(signal) = context.signal_of(&eviction) else { continue };
+        if let Some(amount) = reclaimed_by(context, &eviction, signal) {
+            let sum = reclaimed.entry(signal.name().to_owned()).or_default();
+            *sum = sum.saturating_add(amount);
+        }
+    }
+    reclaimed
+}
+
+/// The kind of an end.
+fn end(end: &End) -> &'static str {
+    match end {
+        End::Running => "running",
+        End::Pending { .. } => "pending",
+        End::EvictedByKubelet(_) => "evicted by the kubelet",
+        End::RejectedAtAdmission { .. } => "rejected at admission",
+        End::OomKilled { .. } => "OOM-killed",
+        End::EvictedThroughApi => "evicted through the API",
+        End::DeletedByTaintManager => "deleted by the taint manager",
+        End::Preempted { by: Preemptor::Scheduler } => "preempted by the scheduler",
+        End::Preempted { by: Preemptor::Kubelet } => "preempted by the kubelet",
+        End::LocalStorageLimit { limit: LocalStorageLimit::EmptyDir, .. } => "over an emptyDir's limit",
+        End::LocalStorageLimit { limit: LocalStorageLimit::Pod, .. } => "over its local storage limit",
+        End::LocalStorageLimit { limit: LocalStorageLimit::Container, .. } => "over a container's local storage limit",
+        End::Completed => "completed",
+        End::Failed { .. } => "failed",
+        End::Deleted => "deleted",
+    }
+}
+
+/// A coarse range of amounts: from a power of two to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Band {
+    /// Not below; 0 for the band of everything below 1.
+    from: i64,
+}
+
+impl Band {
+    fn of(amount: i64) -> Self {
+        Self { from: if amount < 1 { 0 } else { 1 << amount.ilog2() } }
+    }
+
+    fn to(self) -> i64 {
+        if self.from == 0 { 1 } else { self.from.saturating_mul(2) }
+    }
+
+    /// Whether an amount lies in the band, or within a quarter of its edges beyond it.
+    fn is_near(self, amount: i64) -> bool {
+        (self.from - self.from / 4..=self.to().saturating_add(self.to() / 4)).contains(&amount) || Self::of(amount) == self
+    }
+
+    fn text(self, of: &str) -> String {
+        if self.from == 0 {
+            return "nothing".to_owned();
+        }
+        format!("{} to {}", words::amount(of, self.from), words::amount(of, self.to()))
+    }
+}
+
+/// The band of a signal in a snapshot's text.
+fn kept_band(text: &str, signal: &str) -> Option<Band> {
+    let line = text.lines().find_map(|line| line.strip_prefix("  ")?.strip_prefix(signal)?.strip_prefix(": "))?;
+    (0..i64::BITS - 1).map(|power| Band { from: 1 << power }).chain([Band { from: 0 }]).find(|band| band.text(signal) == line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bands_are_read_back_and_hold_what_lies_near() {
+        const MI: i64 = 1 << 20;
+        for amount in [-5, 0, 1, 2, 1023, 4096, 700 * MI, i64::MAX / 2] {
+            let band = Band::of(amount);
+            for signal in ["memory.available", "nodefs.inodesFree"] {
+                let text = format!("reclaimed:\n  {signal}: {}\n", band.text(signal));
+                assert_eq!(kept_band(&text, signal), Some(band), "{amount}");
+            }
+            assert!(band.is_near(amount));
+        }
+        let band = Band::of(700 * MI);
+        assert_eq!(band.text("memory.available"), "512Mi to 1024Mi");
+        assert!(band.is_near(1200 * MI) && band.is_near(400 * MI));
+        assert!(!band.is_near(1300 * MI) && !band.is_near(380 * MI));
+    }
+}
