@@ -419,11 +419,16 @@ mod optional_duration_seconds {
     use super::*;
 
     #[expect(clippy::ref_option, reason = "serde's `with` hands it over so")]
-    pub(super) fn serialize<S: serde::Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: serde::Serializer>(
+        duration: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         duration.map(|duration| duration.as_secs_f64()).serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
         Option::<f64>::deserialize(deserializer)?
             .map(|seconds| Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom))
             .transpose()

@@ -43,7 +43,13 @@ impl Page<'_> {
     fn rows(&mut self, rows: &[(Location, Vec<String>)]) {
         let columns = rows.iter().map(|(_, row)| row.len()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..columns)
-            .map(|column| rows.iter().filter_map(|(_, row)| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0))
+            .map(|column| {
+                rows.iter()
+                    .filter_map(|(_, row)| row.get(column))
+                    .map(|cell| cell.chars().count())
+                    .max()
+                    .unwrap_or(0)
+            })
             .collect();
         for (location, row) in rows {
             let mut line = String::new();
@@ -97,8 +103,12 @@ impl Page<'_> {
             return;
         }
         self.title("before the first step");
-        let rows: Vec<_> =
-            self.plan.objects.iter().map(|planned| (planned.location.clone(), vec![object_name(&planned.object)])).collect();
+        let rows: Vec<_> = self
+            .plan
+            .objects
+            .iter()
+            .map(|planned| (planned.location.clone(), vec![object_name(&planned.object)]))
+            .collect();
         self.rows(&rows);
     }
 
@@ -109,12 +119,17 @@ impl Page<'_> {
         self.title("workloads");
         let mut rows = Vec::new();
         for workload in self.plan.workloads.values() {
-            let kinds: Vec<String> = workload.objects.iter().map(|planned| object_name(&planned.object)).collect();
-            let location = workload.objects.first().map(|planned| planned.location.clone()).unwrap_or_default();
-            let pods = if workload.pods == 1 { "1 pod".to_owned() } else { format!("{} pods", workload.pods) };
-            let made = if kinds.is_empty() { "there from the beginning".to_owned() } else { kinds.join(", ") };
+            let kinds: Vec<String> =
+                workload.objects.iter().map(|planned| object_name(&planned.object)).collect();
+            let location =
+                workload.objects.first().map(|planned| planned.location.clone()).unwrap_or_default();
+            let pods =
+                if workload.pods == 1 { "1 pod".to_owned() } else { format!("{} pods", workload.pods) };
+            let made =
+                if kinds.is_empty() { "there from the beginning".to_owned() } else { kinds.join(", ") };
             let fill = workload.fill.as_ref().map_or_else(|| "fills nothing".to_owned(), fill);
-            let specs: BTreeSet<String> = workload.objects.iter().flat_map(|planned| resources(&planned.object)).collect();
+            let specs: BTreeSet<String> =
+                workload.objects.iter().flat_map(|planned| resources(&planned.object)).collect();
             let specs = specs.into_iter().collect::<Vec<_>>().join(", ");
             rows.push((location, vec![workload.name.clone(), made, pods, fill, specs]));
         }
@@ -128,7 +143,9 @@ impl Page<'_> {
             .steps
             .iter()
             .enumerate()
-            .map(|(index, step)| (step.location.clone(), vec![format!("{}.", index + 1), action(&step.action)]))
+            .map(|(index, step)| {
+                (step.location.clone(), vec![format!("{}.", index + 1), action(&step.action)])
+            })
             .collect();
         self.rows(&rows);
     }
@@ -140,7 +157,10 @@ impl Page<'_> {
             .expectations
             .iter()
             .map(|expectation| {
-                (expectation.location.clone(), vec![expectation.expect.key().to_owned(), expected(&expectation.expect)])
+                (
+                    expectation.location.clone(),
+                    vec![expectation.expect.key().to_owned(), expected(&expectation.expect)],
+                )
             })
             .collect();
         self.rows(&rows);
@@ -166,7 +186,10 @@ fn compact(value: &Value) -> String {
 
 fn object_name(object: &Value) -> String {
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or("?");
-    let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str).filter(|namespace| *namespace != NAMESPACE);
+    let namespace = object
+        .pointer("/metadata/namespace")
+        .and_then(Value::as_str)
+        .filter(|namespace| *namespace != NAMESPACE);
     let name = format!("{}/{}", text("/kind"), text("/metadata/name"));
     namespace.map_or(name.clone(), |namespace| format!("{name} in {namespace}"))
 }
@@ -209,7 +232,9 @@ fn action(action: &Action) -> String {
         Action::Fill { target: FillTarget::Node(name), fill: plan } => {
             format!("a process on node {name}, outside every pod, {}", fill(plan))
         }
-        Action::Wait(wait) => format!("wait until {}, for {} at most", until(&wait.until), format_duration(wait.within)),
+        Action::Wait(wait) => {
+            format!("wait until {}, for {} at most", until(&wait.until), format_duration(wait.within))
+        }
     }
 }
 
@@ -245,10 +270,13 @@ fn expected(expect: &Expect) -> String {
     match expect {
         Expect::Evicted(groups) if groups.is_empty() => "nobody".to_owned(),
         Expect::Evicted(groups) => {
-            let groups: Vec<String> = groups
-                .iter()
-                .map(|group| if group.len() == 1 { set(group) } else { format!("{{{}}} in any order", set(group)) })
-                .collect();
+            let groups: Vec<String> =
+                groups
+                    .iter()
+                    .map(|group| {
+                        if group.len() == 1 { set(group) } else { format!("{{{}}} in any order", set(group)) }
+                    })
+                    .collect();
             groups.join(", then ")
         }
         Expect::Survive(names) => names.join(", "),
@@ -264,7 +292,9 @@ fn expected(expect: &Expect) -> String {
             format!("{signal} afterwards: {}", parts.join(", "))
         }
         Expect::Conditions(conditions) if conditions.is_empty() => "none".to_owned(),
-        Expect::Conditions(conditions) => conditions.iter().map(condition).collect::<Vec<_>>().join(", then "),
+        Expect::Conditions(conditions) => {
+            conditions.iter().map(condition).collect::<Vec<_>>().join(", then ")
+        }
         Expect::Message(message) => message_text(message),
         Expect::Within { signal, limit } => {
             format!("from crossing {signal} to the eviction at most {}", format_duration(*limit))
@@ -280,7 +310,11 @@ fn condition(condition: &ConditionExpectation) -> String {
     let bound = |time: Option<Duration>| {
         time.map_or_else(String::new, |time| format!(" within {}", format_duration(time)))
     };
-    let cleared = if condition.cleared { format!(", cleared{}", bound(condition.cleared_within)) } else { String::new() };
+    let cleared = if condition.cleared {
+        format!(", cleared{}", bound(condition.cleared_within))
+    } else {
+        String::new()
+    };
     format!("{} of {} raised{}{cleared}", condition.condition, condition.node, bound(condition.raised_within))
 }
 
@@ -309,7 +343,9 @@ fn replaced_text(replaced: &ReplacedExpectation) -> String {
         ReplacedOn::Nowhere => "nowhere, Pending".to_owned(),
         ReplacedOn::Node(node) => format!("on {node}"),
     }));
-    parts.extend(replaced.running.map(|running| if running { "runs at the end".to_owned() } else { "does not run at the end".to_owned() }));
+    parts.extend(replaced.running.map(|running| {
+        if running { "runs at the end".to_owned() } else { "does not run at the end".to_owned() }
+    }));
     if replaced.times != Band::default() {
         parts.push(format!("times {}", band(&replaced.times, &plain)));
     }

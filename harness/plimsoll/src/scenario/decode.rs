@@ -7,8 +7,8 @@ use std::fmt;
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, Expected, IntoDeserializer, MapAccess, SeqAccess,
-    Unexpected, VariantAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, Expected, IntoDeserializer,
+    MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
 };
 
 use super::diagnostic::{Code, Problem, nearest};
@@ -18,24 +18,35 @@ use super::tree::{Entry, Mark, Node, Tree, shortened};
 /// More mistakes than anybody reads at once.
 const MOST_FAULTS: usize = 100;
 
+/// A part that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removed {
+    /// Such as `spec.workloads[1].fill`.
+    pub path: String,
+    /// Where it stood.
+    pub mark: Mark,
+}
+
 /// What a reading gave.
 pub(super) struct Decoded<T> {
     /// The value, if anything was left of it.
     pub(super) value: Option<T>,
     /// Everything wrong with it.
     pub(super) problems: Vec<Problem>,
-    /// The paths of what was taken out, such as `spec.workloads[1].fill`.
-    pub(super) removed: Vec<String>,
+    /// What was taken out.
+    pub(super) removed: Vec<Removed>,
 }
 
 /// Reads a tree as a type; see the module.
 pub(super) fn decode<T: DeserializeOwned>(mut tree: Tree) -> Decoded<T> {
     let mut problems = Vec::new();
-    let mut removed: Vec<(String, Option<&'static str>)> = Vec::new();
+    let mut removed: Vec<Removed> = Vec::new();
+    // Of misspelt fields, the paths of the fields that were meant.
+    let mut meant: Vec<String> = Vec::new();
     while problems.len() < MOST_FAULTS {
         let fault = match T::deserialize(Reader { tree: &tree, key: None }) {
             Ok(value) => {
-                return Decoded { value: Some(value), problems, removed: removed.into_iter().map(|(path, _)| path).collect() };
+                return Decoded { value: Some(value), problems, removed };
             }
             Err(fault) => fault,
         };
@@ -46,23 +57,23 @@ pub(super) fn decode<T: DeserializeOwned>(mut tree: Tree) -> Decoded<T> {
         let follows = match &fault.kind {
             Kind::Missing(field) => {
                 let whole = join(&path, field);
-                removed.iter().any(|(gone, instead_of)| *gone == whole || (*instead_of == Some(*field) && parent(gone) == path))
+                removed.iter().any(|gone| gone.path == whole) || meant.contains(&whole)
             }
-            Kind::Empty => removed.iter().any(|(gone, _)| parent(gone) == path),
+            Kind::Empty => removed.iter().any(|gone| parent(&gone.path) == path),
             _ => false,
         };
-        let mut instead_of = None;
+        let mark = place.mark();
         if !follows {
-            let (problem, meant) = fault.problem(&place);
-            instead_of = meant;
+            let (problem, near) = fault.problem(&place);
+            meant.extend(near.map(|near| join(parent(&path), near)));
             problems.push(problem);
         }
-        removed.push((path, instead_of));
+        removed.push(Removed { path, mark });
         if !take_out(&mut tree, &fault.path) {
             break;
         }
     }
-    Decoded { value: None, problems, removed: removed.into_iter().map(|(path, _)| path).collect() }
+    Decoded { value: None, problems, removed }
 }
 
 fn join(path: &str, field: &str) -> String {
@@ -115,7 +126,11 @@ impl<'a> Place<'a> {
         let mut place = Self { name: String::new(), key: None, tree };
         for &index in path.iter().rev() {
             if let Some(entry) = place.tree.entries().get(index) {
-                place = Self { name: join(&place.name, &shortened(&entry.key)), key: Some(entry), tree: &entry.value };
+                place = Self {
+                    name: join(&place.name, &shortened(&entry.key)),
+                    key: Some(entry),
+                    tree: &entry.value,
+                };
             } else if let Some(element) = place.tree.elements().get(index) {
                 place = Self { name: format!("{}[{index}]", place.name), key: None, tree: element };
             }
@@ -150,14 +165,23 @@ pub(super) struct Fault {
 
 #[derive(Debug)]
 enum Kind {
-    UnknownField { name: String, known: &'static [&'static str] },
-    UnknownVariant { name: String, known: &'static [&'static str] },
+    UnknownField {
+        name: String,
+        known: &'static [&'static str],
+    },
+    UnknownVariant {
+        name: String,
+        known: &'static [&'static str],
+    },
     Missing(&'static str),
     /// A choice of which nothing was chosen.
     Empty,
     /// A choice of which several were chosen.
     Several,
-    Type { found: Option<String>, expected: String },
+    Type {
+        found: Option<String>,
+        expected: String,
+    },
     /// A sentence of a type's own; what follows its first line is help.
     Own(String),
 }
@@ -177,30 +201,82 @@ impl Fault {
             Kind::UnknownField { name, known } => {
                 let near = nearest(name, known.iter().copied());
                 let message = format!("{} has no field `{}`", place.container(), shortened(name));
-                (Problem::new(Code::E0003, place.key_mark(), message).help(choices(near, known)), near.and_then(|near| known.iter().find(|known| **known == near).copied()))
+                (
+                    Problem::new(Code::E0003, place.key_mark(), message).help(choices(near, known)),
+                    near.and_then(|near| known.iter().find(|known| **known == near).copied()),
+                )
             }
             Kind::UnknownVariant { name, known } => {
                 let near = nearest(name, known.iter().copied());
-                let message = format!("`{}` is not one of {}", shortened(name), listed(known));
-                let mark = if place.tree.text() == Some(name.as_str()) { place.mark() } else { place.key_mark() };
+                let message = match known {
+                    [only] => format!("expected `{only}`, found `{}`", shortened(name)),
+                    _ => format!("`{}` is not one of {}", shortened(name), listed(known)),
+                };
+                let mark =
+                    if place.tree.text() == Some(name.as_str()) { place.mark() } else { place.key_mark() };
                 let problem = Problem::new(Code::E0006, mark, message);
-                (match near { Some(near) => problem.help(format!("did you mean `{near}`?")), None => problem }, None)
+                (
+                    match near {
+                        Some(near) => problem.help(format!("did you mean `{near}`?")),
+                        None => problem,
+                    },
+                    None,
+                )
             }
             Kind::Missing(field) => {
-                let problem = Problem::new(Code::E0004, place.key_mark(), format!("{} lacks `{field}`", in_words(&place.name)));
-                (match help_for_missing(&place.name, field) { Some(help) => problem.help(help), None => problem }, None)
+                let problem = Problem::new(
+                    Code::E0004,
+                    place.key_mark(),
+                    format!("{} lacks `{field}`", in_words(&place.name)),
+                );
+                (
+                    match help_for_missing(&place.name, field) {
+                        Some(help) => problem.help(help),
+                        None => problem,
+                    },
+                    None,
+                )
             }
-            Kind::Empty => (Problem::new(Code::E0005, place.key_mark(), format!("{} says nothing", in_words(&place.name))), None),
+            Kind::Empty => (
+                Problem::new(
+                    Code::E0005,
+                    place.key_mark(),
+                    format!("{} says nothing", in_words(&place.name)),
+                ),
+                None,
+            ),
             Kind::Several => {
                 let keys: Vec<&str> = place.tree.entries().iter().map(|entry| entry.key.as_str()).collect();
-                let message = format!("{} must have one field, and has {}: {}", in_words(&place.name), keys.len(), shortened(&keys.join(", ")));
-                (Problem::new(Code::E0005, place.key_mark(), message).help("make it several elements of the list, each with its own dash"), None)
+                let message = format!(
+                    "{} must have one field, and has {}: {}",
+                    in_words(&place.name),
+                    keys.len(),
+                    shortened(&keys.join(", "))
+                );
+                (
+                    Problem::new(Code::E0005, place.key_mark(), message)
+                        .help("make it several elements of the list, each with its own dash"),
+                    None,
+                )
             }
             Kind::Type { found, expected } => {
                 let found = found.clone().unwrap_or_else(|| place.tree.in_words());
-                let problem = Problem::new(Code::E0005, place.mark(), format!("expected {expected}, found {found}"));
+                let expected = match expected.as_str() {
+                    "i64" | "u64" | "u32" => "a whole number",
+                    "a boolean" => "true or false",
+                    other => other,
+                };
+                let problem =
+                    Problem::new(Code::E0005, place.mark(), format!("expected {expected}, found {found}"));
                 let scalar = matches!(place.tree.node, Node::Bool(_) | Node::Integer(_) | Node::Float(_));
-                (if scalar && expected == "a string" { problem.help("put it in quotes if it is meant as text") } else { problem }, None)
+                (
+                    if scalar && expected == "a string" {
+                        problem.help("put it in quotes if it is meant as text")
+                    } else {
+                        problem
+                    },
+                    None,
+                )
             }
             Kind::Own(sentence) => {
                 let (message, help) = sentence.split_once('\n').unwrap_or((sentence, ""));
@@ -215,8 +291,13 @@ fn help_for_missing(path: &str, field: &str) -> Option<String> {
     Some(match (path, field) {
         ("", "apiVersion") => "begin the file with `apiVersion: plimsoll.dev/v1alpha1`".to_owned(),
         ("", "kind") => "add `kind: Scenario`".to_owned(),
-        ("spec", "expect") => "say what must turn out to be so, such as `expect: {evicted: [greedy]}`".to_owned(),
-        ("spec", "steps") => "say what happens, such as `steps: [{start: [greedy]}, {wait: {for: evictions, within: 60s}}]`".to_owned(),
+        ("spec", "expect") => {
+            "say what must turn out to be so, such as `expect: {evicted: [greedy]}`".to_owned()
+        }
+        ("spec", "steps") => {
+            "say what happens, such as `steps: [{start: [greedy]}, {wait: {for: evictions, within: 60s}}]`"
+                .to_owned()
+        }
         _ => return None,
     })
 }
@@ -329,7 +410,11 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
         if name != LOCATED {
             return visitor.visit_newtype_struct(self);
         }
@@ -351,7 +436,9 @@ impl<'de> Deserializer<'de> for Reader<'_> {
                 [] => Err(Fault::new(Kind::Empty)),
                 _ => Err(Fault::new(Kind::Several)),
             },
-            _ => Err(Fault::new(Kind::Type { found: None, expected: format!("one of {}", listed(variants)) })),
+            _ => {
+                Err(Fault::new(Kind::Type { found: None, expected: format!("one of {}", listed(variants)) }))
+            }
         }
     }
 
@@ -398,7 +485,10 @@ impl<'de> SeqAccess<'de> for Elements<'_> {
             let index = self.next;
             self.next += 1;
             if tree.node != Node::Gone {
-                return seed.deserialize(Reader { tree, key: None }).map(Some).map_err(|fault| fault.under(index));
+                return seed
+                    .deserialize(Reader { tree, key: None })
+                    .map(Some)
+                    .map_err(|fault| fault.under(index));
             }
         }
         Ok(None)
@@ -428,8 +518,11 @@ impl<'de> MapAccess<'de> for Fields<'_> {
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Fault> {
         let index = self.next.saturating_sub(1);
-        let Some(entry) = self.entries.get(index) else { return Err(Fault::custom("a value was asked for before its key")) };
-        seed.deserialize(Reader { tree: &entry.value, key: Some(entry.key_mark) }).map_err(|fault| fault.under(index))
+        let Some(entry) = self.entries.get(index) else {
+            return Err(Fault::custom("a value was asked for before its key"));
+        };
+        seed.deserialize(Reader { tree: &entry.value, key: Some(entry.key_mark) })
+            .map_err(|fault| fault.under(index))
     }
 }
 
@@ -445,7 +538,11 @@ impl<'de> Deserializer<'de> for Key<'_> {
         visitor.visit_str(&self.entry.key)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
         if name != LOCATED {
             return visitor.visit_newtype_struct(self);
         }
@@ -491,14 +588,21 @@ impl<'de> VariantAccess<'de> for Choice<'_> {
     }
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Fault> {
-        seed.deserialize(Reader { tree: &self.entry.value, key: Some(self.entry.key_mark) }).map_err(|fault| fault.under(0))
+        seed.deserialize(Reader { tree: &self.entry.value, key: Some(self.entry.key_mark) })
+            .map_err(|fault| fault.under(0))
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _length: usize, visitor: V) -> Result<V::Value, Fault> {
-        Reader { tree: &self.entry.value, key: Some(self.entry.key_mark) }.deserialize_seq(visitor).map_err(|fault| fault.under(0))
+        Reader { tree: &self.entry.value, key: Some(self.entry.key_mark) }
+            .deserialize_seq(visitor)
+            .map_err(|fault| fault.under(0))
     }
 
-    fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Fault> {
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
         Reader { tree: &self.entry.value, key: Some(self.entry.key_mark) }
             .deserialize_struct("", fields, visitor)
             .map_err(|fault| fault.under(0))

@@ -179,10 +179,24 @@ impl Sources {
             location: self.locate(problem.mark),
             offset: problem.mark.offset,
             length: problem.mark.length,
-            message: problem.message,
-            help: problem.help,
+            message: on_one_line(problem.message),
+            help: problem.help.map(on_one_line),
         }
     }
+}
+
+/// A sentence in which what a file says can neither break the line nor speak to the terminal.
+fn on_one_line(text: String) -> String {
+    let breaks = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(breaks) {
+        return text;
+    }
+    text.chars()
+        .flat_map(|c| if breaks(c) { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect()
 }
 
 /// A diagnostic that does not know its file's name yet.
@@ -224,7 +238,9 @@ impl Diagnostics {
     /// Puts problems in order.
     #[must_use]
     pub fn new(mut problems: Vec<Problem>, sources: Sources) -> Self {
-        problems.sort_by(|one, other| (one.mark, one.code, &one.message).cmp(&(other.mark, other.code, &other.message)));
+        problems.sort_by(|one, other| {
+            (one.mark, one.code, &one.message).cmp(&(other.mark, other.code, &other.message))
+        });
         problems.dedup();
         Self { list: problems.into_iter().map(|problem| sources.diagnostic(problem)).collect(), sources }
     }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
-use super::decode::decode;
+use super::decode::{Removed, decode};
 use super::diagnostic::{Code, Diagnostics, Problem, Sources, nearest};
 use super::format::document::{Manifest, Scenario};
 use super::tree::{Dialect, LARGEST_FILE, Mark, Tree, parse as parse_yaml};
@@ -19,7 +19,7 @@ pub struct Parsed {
     scenario: Scenario,
     sources: Sources,
     problems: Vec<Problem>,
-    removed: Vec<String>,
+    removed: Vec<Removed>,
 }
 
 /// A scenario and its manifests, ready to be lowered. What is wrong with the parts that could not be read is
@@ -34,8 +34,9 @@ pub struct Loaded {
     pub sources: Sources,
     /// What is wrong so far.
     pub problems: Vec<Problem>,
-    /// Whether workloads or manifests are missing because they could not be read, so that a name that nothing
-    /// has may be no mistake.
+    /// The parts that could not be read.
+    pub removed: Vec<Removed>,
+    /// Whether workloads or manifests are among them, so that a name that nothing has may be no mistake.
     pub incomplete: bool,
 }
 
@@ -86,7 +87,10 @@ fn read_text(path: &Path) -> Result<String, String> {
     let mut bytes = Vec::new();
     File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(refuse)?;
     if bytes.len() > LARGEST_FILE {
-        return Err(format!("it is larger than {} MiB; expected a YAML file of some pages", LARGEST_FILE >> 20));
+        return Err(format!(
+            "it is larger than {} MiB; expected a YAML file of some pages",
+            LARGEST_FILE >> 20
+        ));
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
@@ -99,7 +103,9 @@ fn with_suggestion(path: &Path, why: String) -> String {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return why };
     let beside: Vec<String> = path
         .parent()
-        .and_then(|folder| std::fs::read_dir(if folder.as_os_str().is_empty() { Path::new(".") } else { folder }).ok())
+        .and_then(|folder| {
+            std::fs::read_dir(if folder.as_os_str().is_empty() { Path::new(".") } else { folder }).ok()
+        })
         .into_iter()
         .flatten()
         .take(1000)
@@ -121,15 +127,21 @@ pub fn parse(name: &str, text: &str) -> Result<Parsed, Diagnostics> {
     let start = Mark { source, line: 1, column: 1, ..Mark::default() };
     let fail = |sources: &Sources, problem: Problem| Err(Diagnostics::new(vec![problem], sources.clone()));
     if text.len() > LARGEST_FILE {
-        let message = format!("it is larger than {} MiB; expected a YAML file of some pages", LARGEST_FILE >> 20);
+        let message =
+            format!("it is larger than {} MiB; expected a YAML file of some pages", LARGEST_FILE >> 20);
         return fail(&sources, Problem::new(Code::E0001, start, message));
     }
     let documents = match parse_yaml(text, source, Dialect::Scenario) {
         Ok(documents) => documents,
-        Err(error) => return fail(&sources, Problem::new(Code::E0002, error.mark, format!("not YAML: {}", error.message))),
+        Err(error) => {
+            return fail(
+                &sources,
+                Problem::new(Code::E0002, error.mark, format!("not YAML: {}", error.message)),
+            );
+        }
     };
     let mut documents = documents.into_iter();
-    let Some(tree) = documents.next() else {
+    let Some(mut tree) = documents.next() else {
         let problem = Problem::new(Code::E0001, start, "it is empty; expected a scenario")
             .help("begin with `apiVersion: plimsoll.dev/v1alpha1` and `kind: Scenario`");
         return fail(&sources, problem);
@@ -141,6 +153,7 @@ pub fn parse(name: &str, text: &str) -> Result<Parsed, Diagnostics> {
         })
         .collect();
     problems.extend(repeated_keys(&tree));
+    tree.keep_last_of_repeated();
     let decoded = decode::<Scenario>(tree);
     problems.extend(decoded.problems);
     match decoded.value {
@@ -153,7 +166,8 @@ fn repeated_keys(tree: &Tree) -> Vec<Problem> {
     tree.repeated_keys()
         .into_iter()
         .map(|entry| {
-            let message = format!("`{}` stands twice in the same mapping", super::tree::shortened(&entry.key));
+            let message =
+                format!("`{}` stands twice in the same mapping", super::tree::shortened(&entry.key));
             Problem::new(Code::E0003, entry.key_mark, message).help("keep one of them")
         })
         .collect()
@@ -178,15 +192,19 @@ impl Parsed {
     #[must_use]
     pub fn with_files(self, files: &Files) -> Loaded {
         let Self { scenario, mut sources, mut problems, removed } = self;
-        let mut incomplete =
-            removed.iter().any(|path| ["spec.workloads", "spec.manifests"].iter().any(|list| path.starts_with(list)));
+        let mut incomplete = removed
+            .iter()
+            .any(|gone| ["spec.workloads", "spec.manifests"].iter().any(|list| gone.path.starts_with(list)));
         let mut objects = Vec::new();
         let scenario_name = sources.get(0).map(|source| source.name.clone()).unwrap_or_default();
         for manifest in &scenario.spec.manifests {
             let asked = manifest.mark;
             let path = match &manifest.value {
                 Manifest::Object(object) => {
-                    objects.push(ManifestObject { tree: Tree { mark: asked, node: object.node.clone() }, asked });
+                    objects.push(ManifestObject {
+                        tree: Tree { mark: asked, node: object.node.clone() },
+                        asked,
+                    });
                     continue;
                 }
                 Manifest::File(path) => path,
@@ -205,24 +223,30 @@ impl Parsed {
             let source = sources.add(beside(&scenario_name, path), &text);
             match parse_yaml(&text, source, Dialect::Manifest) {
                 Ok(documents) => {
-                    for tree in documents {
+                    for mut tree in documents {
                         problems.extend(repeated_keys(&tree));
+                        tree.keep_last_of_repeated();
                         objects.push(ManifestObject { tree, asked });
                     }
                 }
                 Err(error) => {
                     incomplete = true;
-                    problems.push(Problem::new(Code::E0002, error.mark, format!("not YAML: {}", error.message)));
+                    problems.push(Problem::new(
+                        Code::E0002,
+                        error.mark,
+                        format!("not YAML: {}", error.message),
+                    ));
                 }
             }
         }
-        Loaded { scenario, objects, sources, problems, incomplete }
+        Loaded { scenario, objects, sources, problems, removed, incomplete }
     }
 }
 
 /// How a manifest is called in messages: so that the path works from where the scenario's own does.
 fn beside(scenario: &str, manifest: &str) -> String {
     let folder = Path::new(scenario).parent().unwrap_or(Path::new(""));
-    let path: PathBuf = folder.join(manifest).components().filter(|part| *part != Component::CurDir).collect();
+    let path: PathBuf =
+        folder.join(manifest).components().filter(|part| *part != Component::CurDir).collect();
     path.display().to_string()
 }

@@ -16,6 +16,7 @@ pub mod render;
 pub mod schema;
 pub mod tree;
 
+pub use decode::Removed;
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Problem, Severity, Source, Sources, nearest};
 pub use load::{Files, Loaded, ManifestObject, Parsed, load, parse};
 pub use located::{Entries, Located};

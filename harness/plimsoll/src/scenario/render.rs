@@ -1,6 +1,9 @@
 //! Diagnostics for people: with the line that they are about.
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report, ThemeCharacters, ThemeStyles};
+use miette::{
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report,
+    ThemeCharacters, ThemeStyles,
+};
 
 use super::diagnostic::{Diagnostic, Diagnostics, Severity};
 
@@ -65,7 +68,8 @@ fn report(diagnostic: &Diagnostic, diagnostics: &Diagnostics) -> Report {
         plain = plain.with_help(help.clone());
     }
     let location = &diagnostic.location;
-    let Some(source) = diagnostics.sources.named(&location.file).filter(|source| !source.text.is_empty()) else {
+    let Some(source) = diagnostics.sources.named(&location.file).filter(|source| !source.text.is_empty())
+    else {
         plain.message = format!("{location}: {}", plain.message);
         return Report::new(plain);
     };

@@ -157,7 +157,9 @@ impl Tree {
             Node::Float(number) => Value::from(*number),
             Node::Text(text) => Value::String(text.clone()),
             Node::List(elements) => elements.iter().map(Self::to_json).collect(),
-            Node::Mapping(entries) => entries.iter().map(|entry| (entry.key.clone(), entry.value.to_json())).collect(),
+            Node::Mapping(entries) => {
+                entries.iter().map(|entry| (entry.key.clone(), entry.value.to_json())).collect()
+            }
         }
     }
 
@@ -172,6 +174,21 @@ impl Tree {
             Node::Text(text) => format!("{:?}", shortened(text)),
             Node::List(_) => "a list".to_owned(),
             Node::Mapping(_) => "a mapping".to_owned(),
+        }
+    }
+
+    /// Of every repeated key keeps the last entry only, as the last is the one that most readers take.
+    pub fn keep_last_of_repeated(&mut self) {
+        match &mut self.node {
+            Node::Mapping(entries) => {
+                let mut seen = std::collections::HashSet::new();
+                let mut kept: Vec<bool> =
+                    entries.iter().rev().map(|entry| seen.insert(entry.key.clone())).collect();
+                entries.retain(|_| kept.pop().unwrap_or(true));
+                entries.iter_mut().for_each(|entry| entry.value.keep_last_of_repeated());
+            }
+            Node::List(elements) => elements.iter_mut().for_each(Self::keep_last_of_repeated),
+            _ => {}
         }
     }
 
@@ -245,12 +262,17 @@ pub fn parse(text: &str, source: u32, dialect: Dialect) -> Result<Vec<Tree>, Not
         emit_comments: false,
         with_snippet: false,
     };
-    let documents: Vec<Spanned<Raw>> = serde_yaml::from_multiple_with_options(text, options).map_err(|error| {
-        let mark = error.location().map(|location| Mark::of(location, source)).unwrap_or_default();
-        let formatter = serde_yaml::UserMessageFormatter;
-        let message = serde_yaml::MessageFormatter::format_message(&formatter, error.without_snippet()).into_owned();
-        NotYaml { mark: Mark { source, line: mark.line.max(1), column: mark.column.max(1), ..mark }, message }
-    })?;
+    let documents: Vec<Spanned<Raw>> =
+        serde_yaml::from_multiple_with_options(text, options).map_err(|error| {
+            let mark = error.location().map(|location| Mark::of(location, source)).unwrap_or_default();
+            let formatter = serde_yaml::UserMessageFormatter;
+            let message = serde_yaml::MessageFormatter::format_message(&formatter, error.without_snippet())
+                .into_owned();
+            NotYaml {
+                mark: Mark { source, line: mark.line.max(1), column: mark.column.max(1), ..mark },
+                message,
+            }
+        })?;
     Ok(documents.into_iter().map(|document| placed(document, source)).collect())
 }
 
@@ -258,7 +280,9 @@ fn placed(spanned: Spanned<Raw>, source: u32) -> Tree {
     let mark = Mark::of(spanned.referenced, source);
     let node = match spanned.value {
         Raw::Scalar(node) => node,
-        Raw::List(elements) => Node::List(elements.into_iter().map(|element| placed(element, source)).collect()),
+        Raw::List(elements) => {
+            Node::List(elements.into_iter().map(|element| placed(element, source)).collect())
+        }
         Raw::Mapping(entries) => Node::Mapping(
             entries
                 .into_iter()

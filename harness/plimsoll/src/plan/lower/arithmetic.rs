@@ -55,8 +55,16 @@ fn wants_pressure(spec: &Spec) -> Option<Mark> {
     let first = |marks: &[Option<Mark>]| marks.iter().flatten().min().copied();
     first(&[
         evicted.as_ref().filter(|groups| !groups.is_empty()).map(|groups| groups.key),
-        reclaimed.iter().flat_map(|entries| entries.iter()).find(|(name, _)| of_memory(&name.value)).map(|(name, _)| name.mark),
-        within.iter().flat_map(|entries| entries.iter()).find(|(name, _)| of_memory(&name.value)).map(|(name, _)| name.mark),
+        reclaimed
+            .iter()
+            .flat_map(|entries| entries.iter())
+            .find(|(name, _)| of_memory(&name.value))
+            .map(|(name, _)| name.mark),
+        within
+            .iter()
+            .flat_map(|entries| entries.iter())
+            .find(|(name, _)| of_memory(&name.value))
+            .map(|(name, _)| name.mark),
         conditions
             .iter()
             .flat_map(|conditions| conditions.iter())
@@ -89,8 +97,9 @@ fn check_requests(spec: &Spec, nodes: &[Node], findings: &mut Findings) {
         else {
             continue;
         };
-        let candidates =
-            nodes.iter().filter(|node| workload.node.as_ref().is_none_or(|name| name.value == node.plan.name));
+        let candidates = nodes
+            .iter()
+            .filter(|node| workload.node.as_ref().is_none_or(|name| name.value == node.plan.name));
         let Some(most) = candidates.map(allocatable).max() else { continue };
         if u64::try_from(request.value).is_ok_and(|request| request > most) {
             let message = format!(
@@ -107,7 +116,10 @@ fn check_requests(spec: &Spec, nodes: &[Node], findings: &mut Findings) {
 /// What the scheduler counts with. Upstream: `containerManagerImpl.GetNodeAllocatableReservation`.
 fn allocatable(node: &Node) -> u64 {
     let thresholds = &node.thresholds;
-    node.plan.memory.saturating_sub(thresholds.reserved_memory).saturating_sub(thresholds.hard_memory().unwrap_or(0))
+    node.plan
+        .memory
+        .saturating_sub(thresholds.reserved_memory)
+        .saturating_sub(thresholds.hard_memory().unwrap_or(0))
 }
 
 /// A name that promises a class of service should keep it.
@@ -122,7 +134,10 @@ fn check_quality(workload: &Located<Workload>, findings: &mut Findings) {
     // Upstream: `qos.ComputePodQOS`.
     let class = if both.iter().all(|(request, limit)| request.is_none() && limit.is_none()) {
         "BestEffort"
-    } else if both.iter().all(|(request, limit)| limit.is_some() && request.is_none_or(|request| Some(request) == *limit)) {
+    } else if both
+        .iter()
+        .all(|(request, limit)| limit.is_some() && request.is_none_or(|request| Some(request) == *limit))
+    {
         "Guaranteed"
     } else {
         "Burstable"
@@ -131,7 +146,9 @@ fn check_quality(workload: &Located<Workload>, findings: &mut Findings) {
     for promised in ["BestEffort", "Guaranteed", "Burstable"] {
         if name.contains(&promised.to_lowercase()) && class != promised {
             let help = match promised {
-                "Guaranteed" => "Guaranteed needs limits of cpu and memory, with requests the same or left out",
+                "Guaranteed" => {
+                    "Guaranteed needs limits of cpu and memory, with requests the same or left out"
+                }
                 "BestEffort" => "BestEffort has neither requests nor limits",
                 _ => "Burstable has a request or limit, but not all that Guaranteed needs",
             };
@@ -214,7 +231,9 @@ impl Course<'_> {
                     changed = true;
                 }
                 Step::Delete(written) => {
-                    self.loads.retain(|load| !written.0.iter().any(|name| Some(&name.value) == load.workload.as_ref()));
+                    self.loads.retain(|load| {
+                        !written.0.iter().any(|name| Some(&name.value) == load.workload.as_ref())
+                    });
                 }
                 Step::Observe(time) => passed = time.0,
                 Step::Fill(fill) => {
@@ -249,7 +268,10 @@ impl Course<'_> {
     }
 
     fn start(&mut self, name: &str, spec: &Spec, names: &Names) {
-        let Some(workload) = names.subject(name).and_then(|subject| spec.workloads.get(subject.workload?)) else { return };
+        let Some(workload) = names.subject(name).and_then(|subject| spec.workloads.get(subject.workload?))
+        else {
+            return;
+        };
         let Some(fill) = &workload.fill else { return };
         let limit = workload.limits.iter().find(|(resource, _)| resource.value == "memory");
         let load = Load {
@@ -270,7 +292,10 @@ impl Course<'_> {
         let mark = fill.memory.amount.mark;
         let fresh = match &fill.workload {
             Some(name) => {
-                let Some(before) = self.loads.iter().find(|load| load.workload.as_ref() == Some(&name.value)) else { return };
+                let Some(before) = self.loads.iter().find(|load| load.workload.as_ref() == Some(&name.value))
+                else {
+                    return;
+                };
                 Load { plan, mark, elapsed: Duration::ZERO, filled: false, ..before.clone() }
             }
             None => Load {
@@ -293,7 +318,9 @@ impl Course<'_> {
         if larger {
             self.fastest.insert(key, load.clone());
         }
-        self.loads.retain(|seen| seen.workload != load.workload || (seen.workload.is_none() && seen.node != load.node));
+        self.loads.retain(|seen| {
+            seen.workload != load.workload || (seen.workload.is_none() && seen.node != load.node)
+        });
         self.loads.push(load);
     }
 
@@ -328,10 +355,9 @@ impl Course<'_> {
                 );
                 continue;
             }
-            let rate = here
-                .iter()
-                .filter(|load| !load.filled)
-                .fold(0, |sum: u64, load| sum.saturating_add(load.plan.rate.unwrap_or(0).saturating_mul(load.pods)));
+            let rate = here.iter().filter(|load| !load.filled).fold(0, |sum: u64, load| {
+                sum.saturating_add(load.plan.rate.unwrap_or(0).saturating_mul(load.pods))
+            });
             if rate.saturating_mul(LOOK.as_secs()) > threshold {
                 let message = format!(
                     "at {}/s it takes {} between two looks of the kubelet, more than the threshold of {}: the kernel may kill first",
@@ -340,7 +366,10 @@ impl Course<'_> {
                     bytes(threshold)
                 );
                 let slow = (threshold / (LOOK.as_secs() + 3)) >> 20;
-                let help = format!("{}Mi/s or less leaves it time; or expect the kill: `oomKills: [name]`", slow.max(1));
+                let help = format!(
+                    "{}Mi/s or less leaves it time; or expect the kill: `oomKills: [name]`",
+                    slow.max(1)
+                );
                 findings.say_with_help(Code::W0001, last.mark, message, help);
             }
         }
@@ -360,7 +389,12 @@ impl Course<'_> {
                         load.workload.as_deref().unwrap_or("the node"),
                         format_duration(needed)
                     );
-                    findings.say_with_help(Code::W0004, bound.mark, message, "give it more time, or fill faster");
+                    findings.say_with_help(
+                        Code::W0004,
+                        bound.mark,
+                        message,
+                        "give it more time, or fill faster",
+                    );
                 }
             }
             return;
@@ -373,16 +407,24 @@ impl Course<'_> {
         }
         let reachable = self.nodes.iter().any(|node| {
             let Some(line) = crossing(node) else { return false };
-            let most = self.loads.iter().filter(|load| load.can_be_on(node)).fold(MOST_OVERHEAD, |sum, load| {
-                sum.saturating_add(load.most_after(load.elapsed.saturating_add(within)))
-            });
+            let most =
+                self.loads.iter().filter(|load| load.can_be_on(node)).fold(MOST_OVERHEAD, |sum, load| {
+                    sum.saturating_add(load.most_after(load.elapsed.saturating_add(within)))
+                });
             most > line
         });
         // Where it is never reached at all, that is said once and for all elsewhere.
-        let ever = self.nodes.iter().any(|node| crossing(node).is_some_and(|line| self.everything(node) > line));
+        let ever =
+            self.nodes.iter().any(|node| crossing(node).is_some_and(|line| self.everything(node) > line));
         if !reachable && ever {
-            let message = format!("nothing that was started reaches the threshold within {}", format_duration(within));
-            findings.say_with_help(Code::W0004, bound.mark, message, "give it more time, fill faster, or raise `startAt`");
+            let message =
+                format!("nothing that was started reaches the threshold within {}", format_duration(within));
+            findings.say_with_help(
+                Code::W0004,
+                bound.mark,
+                message,
+                "give it more time, fill faster, or raise `startAt`",
+            );
         }
     }
 
@@ -408,7 +450,8 @@ impl Course<'_> {
             return;
         };
         let thresholds = self.nodes.iter().any(|node| crossing(node).is_some());
-        let reached = self.nodes.iter().any(|node| crossing(node).is_some_and(|line| self.everything(node) > line));
+        let reached =
+            self.nodes.iter().any(|node| crossing(node).is_some_and(|line| self.everything(node) > line));
         if let (Some(_), true, false) = (pressure, thresholds, reached) {
             let node = self.nodes.iter().max_by_key(|node| self.everything(node));
             let Some((node, line)) = node.and_then(|node| Some((node, crossing(node)?))) else { return };
@@ -419,14 +462,21 @@ impl Course<'_> {
                 bytes(MOST_OVERHEAD),
                 bytes(line)
             );
-            findings.say_with_help(Code::E0017, largest.mark, message, "fill more, raise the threshold, or make the node smaller");
+            findings.say_with_help(
+                Code::E0017,
+                largest.mark,
+                message,
+                "fill more, raise the threshold, or make the node smaller",
+            );
         }
         self.check_kills(spec, findings);
     }
 
     /// A kernel kills for memory where a node or a container has none left.
     fn check_kills(&self, spec: &Spec, findings: &mut Findings) {
-        let Some(killed) = spec.expect.oom_kills.as_ref().filter(|killed| !killed.value.0.is_empty()) else { return };
+        let Some(killed) = spec.expect.oom_kills.as_ref().filter(|killed| !killed.value.0.is_empty()) else {
+            return;
+        };
         let node_full = self.nodes.iter().any(|node| self.everything(node) > node.plan.memory);
         let pods_full = self.nodes.iter().any(|node| {
             node.thresholds.enforces_pods
@@ -458,10 +508,8 @@ fn waits_for_whole(wait: &Wait, load: &Load) -> bool {
 /// The use of memory above which a node's kubelet begins to act, on itself or on its pods together.
 fn crossing(node: &Node) -> Option<u64> {
     let of_node = node.thresholds.first_memory().map(|threshold| node.plan.memory.saturating_sub(threshold));
-    let of_pods = node
-        .thresholds
-        .hard_memory()
-        .filter(|_| node.thresholds.enforces_pods)
-        .map(|threshold| node.plan.memory.saturating_sub(threshold).saturating_sub(node.thresholds.reserved_memory));
+    let of_pods = node.thresholds.hard_memory().filter(|_| node.thresholds.enforces_pods).map(|threshold| {
+        node.plan.memory.saturating_sub(threshold).saturating_sub(node.thresholds.reserved_memory)
+    });
     of_node.into_iter().chain(of_pods).min()
 }

@@ -45,7 +45,8 @@ pub(super) fn nodes(cluster: Option<&Cluster>, loaded: &Loaded, findings: &mut F
     for spec in specs.iter() {
         let name = &spec.name;
         if let Some(first) = seen.insert(&name.0, name.mark) {
-            let message = format!("a second node is called `{}`; the first is in line {}", name.0, first.line);
+            let message =
+                format!("a second node is called `{}`; the first is in line {}", name.0, first.line);
             findings.say(Code::E0007, name.mark, message);
             continue;
         }
@@ -75,11 +76,17 @@ fn check_version(version: &Located<String>, findings: &mut Findings) {
     let parts: Vec<&str> = version.value.trim_start_matches('v').split('.').collect();
     let numeric = parts.iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
     if parts.len() != 3 || !numeric {
-        let message = format!("{:?} is no Kubernetes version: expected three numbers, such as 1.36.3", version.value);
+        let message =
+            format!("{:?} is no Kubernetes version: expected three numbers, such as 1.36.3", version.value);
         findings.say(Code::E0006, version.mark, message);
     } else if version.value.starts_with('v') {
         let bare = version.value.trim_start_matches('v');
-        findings.say_with_help(Code::E0006, version.mark, "a Kubernetes version without its v", format!("write `{bare}`"));
+        findings.say_with_help(
+            Code::E0006,
+            version.mark,
+            "a Kubernetes version without its v",
+            format!("write `{bare}`"),
+        );
     }
 }
 
@@ -122,11 +129,19 @@ fn node(spec: &Located<NodeSpec>, findings: &mut Findings) -> Node {
 
 fn filesystem(written: &Located<Filesystem>, findings: &mut Findings) -> FilesystemPlan {
     if written.size.0 < LEAST_FILESYSTEM {
-        findings.say(Code::E0022, written.mark, "a filesystem of less than 64Mi: the node's own files do not fit on it");
+        findings.say(
+            Code::E0022,
+            written.mark,
+            "a filesystem of less than 64Mi: the node's own files do not fit on it",
+        );
     }
     let inodes = written.inodes.map(|inodes| u64::from(inodes.0));
     if inodes.is_some_and(|inodes| inodes < 1000) {
-        findings.say(Code::E0022, written.mark, "a filesystem of less than 1000 inodes: the node's own files take some hundreds");
+        findings.say(
+            Code::E0022,
+            written.mark,
+            "a filesystem of less than 1000 inodes: the node's own files take some hundreds",
+        );
     }
     FilesystemPlan { size: written.size.0, inodes }
 }
@@ -134,7 +149,12 @@ fn filesystem(written: &Located<Filesystem>, findings: &mut Findings) -> Filesys
 fn check_taint(taint: &Located<Tree>, findings: &mut Findings) -> Option<Value> {
     const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
     if taint.get("key").and_then(Tree::text).is_none_or(str::is_empty) {
-        findings.say_with_help(Code::E0004, taint.mark, "a taint lacks `key`", "such as `{key: gpu, effect: NoSchedule}`");
+        findings.say_with_help(
+            Code::E0004,
+            taint.mark,
+            "a taint lacks `key`",
+            "such as `{key: gpu, effect: NoSchedule}`",
+        );
         return None;
     }
     let effect = taint.get("effect");
@@ -142,12 +162,24 @@ fn check_taint(taint: &Located<Tree>, findings: &mut Findings) -> Option<Value> 
         Some(effect) if EFFECTS.contains(&effect) => Some(taint.to_json()),
         Some(other) => {
             let message = format!("`{other}` is no effect of a taint: expected {}", EFFECTS.join(", "));
-            let help = nearest(other, EFFECTS).map_or_else(|| "see `kubectl explain node.spec.taints`".to_owned(), |near| format!("did you mean `{near}`?"));
-            findings.say_with_help(Code::E0006, effect.map_or(taint.mark, |effect| effect.mark), message, help);
+            let help = nearest(other, EFFECTS).map_or_else(
+                || "see `kubectl explain node.spec.taints`".to_owned(),
+                |near| format!("did you mean `{near}`?"),
+            );
+            findings.say_with_help(
+                Code::E0006,
+                effect.map_or(taint.mark, |effect| effect.mark),
+                message,
+                help,
+            );
             None
         }
         None => {
-            findings.say(Code::E0004, taint.mark, format!("a taint lacks `effect`: one of {}", EFFECTS.join(", ")));
+            findings.say(
+                Code::E0004,
+                taint.mark,
+                format!("a taint lacks `effect`: one of {}", EFFECTS.join(", ")),
+            );
             None
         }
     }

@@ -5,7 +5,7 @@ use super::{arithmetic, cluster, expectations, objects, steps, workloads};
 use crate::plan::Plan;
 use crate::scenario::format::document::DEFAULT_KUBERNETES;
 use crate::scenario::tree::Mark;
-use crate::scenario::{Code, Diagnostics, Loaded, Located, Problem, Severity};
+use crate::scenario::{Code, Diagnostics, Loaded, Located, Problem, Removed, Severity};
 
 /// A plan, and what may be wrong with it all the same.
 #[derive(Debug, Clone)]
@@ -21,14 +21,39 @@ pub(super) struct Findings {
     pub(super) problems: Vec<Problem>,
     /// Whether a name that nothing has may be one that could not be read.
     pub(super) incomplete: bool,
+    /// The parts that could not be read.
+    pub(super) removed: Vec<Removed>,
 }
 
 impl Findings {
+    /// For looking something up once more that was complained about before.
+    pub(super) fn quiet() -> Self {
+        Self { problems: Vec::new(), incomplete: true, removed: Vec::new() }
+    }
+
+    /// Whether steps could not be read, so that who is there when is not known.
+    pub(super) fn steps_missing(&self) -> bool {
+        self.removed.iter().any(|gone| gone.path.starts_with("spec.steps"))
+    }
+
+    /// Whether figures can be trusted: nothing that they are made of was left out or misunderstood.
+    pub(super) fn figures_stand(&self) -> bool {
+        use Code::{E0003, E0005, E0006, E0007, E0008, E0010, E0016, E0019};
+        let doubtful = [E0003, E0005, E0006, E0007, E0008, E0010, E0016, E0019];
+        self.removed.is_empty() && !self.problems.iter().any(|problem| doubtful.contains(&problem.code))
+    }
+
     pub(super) fn say(&mut self, code: Code, mark: Mark, message: impl Into<String>) {
         self.problems.push(Problem::new(code, mark, message));
     }
 
-    pub(super) fn say_with_help(&mut self, code: Code, mark: Mark, message: impl Into<String>, help: impl Into<String>) {
+    pub(super) fn say_with_help(
+        &mut self,
+        code: Code,
+        mark: Mark,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
         self.problems.push(Problem::new(code, mark, message).help(help));
     }
 }
@@ -39,7 +64,11 @@ impl Findings {
 /// [`Diagnostics`] when anything about it stops the run: everything that is wrong, warnings included.
 pub fn lower(loaded: &Loaded) -> Result<Lowered, Diagnostics> {
     let spec = &loaded.scenario.spec;
-    let mut findings = Findings { problems: loaded.problems.clone(), incomplete: loaded.incomplete };
+    let mut findings = Findings {
+        problems: loaded.problems.clone(),
+        incomplete: loaded.incomplete,
+        removed: loaded.removed.clone(),
+    };
     let at = |mark: Mark| loaded.sources.locate(mark);
 
     let nodes = cluster::nodes(spec.cluster.as_ref(), loaded, &mut findings);
@@ -49,8 +78,12 @@ pub fn lower(loaded: &Loaded) -> Result<Lowered, Diagnostics> {
     before.extend(objects::unstarted(&manifests, &names, &at));
     let steps = steps::lower(&spec.steps, &mut names, &nodes, &workloads, &at, &mut findings);
     let expectations = expectations::lower(&spec.expect, &names, &nodes, &at, &mut findings);
-    names.report_unstarted(&mut findings);
-    arithmetic::check(spec, &names, &nodes, &mut findings);
+    if !findings.steps_missing() {
+        names.report_unstarted(&mut findings);
+    }
+    if findings.figures_stand() {
+        arithmetic::check(spec, &names, &nodes, &mut findings);
+    }
 
     let metadata = &loaded.scenario.metadata;
     let diagnostics = Diagnostics::new(findings.problems, loaded.sources.clone());
@@ -61,7 +94,8 @@ pub fn lower(loaded: &Loaded) -> Result<Lowered, Diagnostics> {
         name: metadata.name.0.clone(),
         description: metadata.description.clone(),
         labels: metadata.labels.clone(),
-        kubernetes: kubernetes(loaded).map_or_else(|| DEFAULT_KUBERNETES.to_owned(), |version| version.value.clone()),
+        kubernetes: kubernetes(loaded)
+            .map_or_else(|| DEFAULT_KUBERNETES.to_owned(), |version| version.value.clone()),
         nodes: nodes.into_iter().map(|node| node.plan).collect(),
         objects: before,
         workloads,

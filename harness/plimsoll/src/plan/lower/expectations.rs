@@ -11,7 +11,8 @@ use super::names::Names;
 use super::steps::{condition, one_node};
 use super::workloads::check_node;
 use crate::plan::{
-    Band, ConditionExpectation, Expect, Expectation, Location, MessageExpectation, ReplacedExpectation, ReplacedOn,
+    Band, ConditionExpectation, Expect, Expectation, Location, MessageExpectation, ReplacedExpectation,
+    ReplacedOn,
 };
 use crate::scenario::format::expect::{self as written, Expect as Written};
 use crate::scenario::format::values::{Amount, Bounds, Count, Time};
@@ -42,8 +43,18 @@ struct Lowering<'a> {
 
 impl Lowering<'_> {
     fn all(&mut self, expect: &Located<Written>) {
-        let Written { evicted, survive, reclaimed, conditions, oom_kills, rejected, message, within, terminated, replaced } =
-            &expect.value;
+        let Written {
+            evicted,
+            survive,
+            reclaimed,
+            conditions,
+            oom_kills,
+            rejected,
+            message,
+            within,
+            terminated,
+            replaced,
+        } = &expect.value;
         if let Some(groups) = evicted {
             self.evicted(groups);
         }
@@ -67,7 +78,10 @@ impl Lowering<'_> {
         }
         for (signal, limit) in within.iter().flat_map(|entries| entries.iter()) {
             if let Some(signal_name) = self.signal(signal) {
-                self.add(signal.mark, Expect::Within { signal: signal_name.name().to_owned(), limit: limit.0 });
+                self.add(
+                    signal.mark,
+                    Expect::Within { signal: signal_name.name().to_owned(), limit: limit.0 },
+                );
             }
         }
         for message in message.iter().flat_map(|messages| messages.iter()) {
@@ -79,7 +93,9 @@ impl Lowering<'_> {
         for (name, replaced) in replaced.iter().flat_map(|entries| entries.iter()) {
             self.replaced(name, replaced);
         }
-        if self.found.is_empty() && self.findings.problems.iter().all(|problem| problem.code.name().starts_with('W')) {
+        if self.found.is_empty()
+            && self.findings.problems.iter().all(|problem| problem.code.name().starts_with('W'))
+        {
             self.findings.say_with_help(
                 Code::E0011,
                 expect.key,
@@ -97,7 +113,11 @@ impl Lowering<'_> {
     /// The keys of names, each of which must have pods at some time.
     fn names_of(&mut self, written: &[Located<String>], place: Mark, needed: bool) -> Vec<String> {
         if needed && written.is_empty() {
-            self.findings.say(Code::E0011, place, "names nobody, which proves nothing: expected at least one name");
+            self.findings.say(
+                Code::E0011,
+                place,
+                "names nobody, which proves nothing: expected at least one name",
+            );
         }
         let mut keys: Vec<String> = Vec::new();
         for name in written {
@@ -120,7 +140,7 @@ impl Lowering<'_> {
             self.findings.say(Code::E0012, name.mark, message);
             return None;
         }
-        if !subject.was_active {
+        if !subject.was_active && !self.findings.steps_missing() {
             self.findings.say_with_help(
                 Code::E0012,
                 name.mark,
@@ -136,7 +156,11 @@ impl Lowering<'_> {
         let mut lowered = Vec::new();
         for group in &groups.value {
             if group.0.is_empty() {
-                self.findings.say(Code::E0011, groups.key, "an empty set in `evicted`: expected at least one name in each");
+                self.findings.say(
+                    Code::E0011,
+                    groups.key,
+                    "an empty set in `evicted`: expected at least one name in each",
+                );
                 continue;
             }
             lowered.push(self.names_of(&group.0, groups.key, true).into_iter().collect::<BTreeSet<_>>());
@@ -151,12 +175,18 @@ impl Lowering<'_> {
 
     /// A bare pod goes once.
     fn check_times_evicted(&mut self, name: &Located<String>, groups: &[BTreeSet<String>]) {
-        let mut quiet = Findings { problems: Vec::new(), incomplete: true };
+        let mut quiet = Findings::quiet();
         let Some(key) = self.names.resolve(name, &mut quiet) else { return };
         let times = groups.iter().filter(|group| group.contains(&key)).count();
-        let single = self.names.subject(&key).is_some_and(|subject| !subject.pods.controller && subject.pods.count == 1);
+        let single = self
+            .names
+            .subject(&key)
+            .is_some_and(|subject| !subject.pods.controller && subject.pods.count == 1);
         if single && times > 1 {
-            let message = format!("`{}` is one pod without a controller: it can be evicted once, not {times} times", name.value);
+            let message = format!(
+                "`{}` is one pod without a controller: it can be evicted once, not {times} times",
+                name.value
+            );
             self.findings.say(Code::E0013, name.mark, message);
         }
     }
@@ -174,11 +204,11 @@ impl Lowering<'_> {
             return None;
         };
         // The threshold of allocatable memory is a copy of the node's hard one.
-        let source = if signal == Signal::AllocatableMemoryAvailable { Signal::MemoryAvailable } else { signal };
-        let known = self
-            .nodes
-            .iter()
-            .any(|node| node.thresholds.hard.contains_key(&source) || node.thresholds.soft.contains_key(&source));
+        let source =
+            if signal == Signal::AllocatableMemoryAvailable { Signal::MemoryAvailable } else { signal };
+        let known = self.nodes.iter().any(|node| {
+            node.thresholds.hard.contains_key(&source) || node.thresholds.soft.contains_key(&source)
+        });
         if !known {
             self.findings.say_with_help(
                 Code::E0012,
@@ -214,11 +244,19 @@ impl Lowering<'_> {
             && band.at_least.is_some_and(|least| u64::try_from(least).is_ok_and(|least| least >= capacity))
         {
             let message = "no node has so much memory: this can not hold";
-            self.findings.say(Code::E0012, written.at_least.as_ref().map_or(written.mark, |least| least.mark), message);
+            self.findings.say(
+                Code::E0012,
+                written.at_least.as_ref().map_or(written.mark, |least| least.mark),
+                message,
+            );
         }
         self.add(
             signal.mark,
-            Expect::Reclaimed { signal: known.name().to_owned(), band, minimum_reclaim: written.minimum_reclaim },
+            Expect::Reclaimed {
+                signal: known.name().to_owned(),
+                band,
+                minimum_reclaim: written.minimum_reclaim,
+            },
         );
     }
 
@@ -226,7 +264,11 @@ impl Lowering<'_> {
         if let (Some(least), Some(most)) = (band.at_least, band.at_most)
             && least > most
         {
-            self.findings.say(Code::E0013, mark, format!("at least {least} and at most {most}: nothing is both"));
+            self.findings.say(
+                Code::E0013,
+                mark,
+                format!("at least {least} and at most {most}: nothing is both"),
+            );
         }
     }
 
@@ -236,7 +278,11 @@ impl Lowering<'_> {
             let node = one_node(entry.node.as_ref(), entry.mark, self.nodes, self.findings);
             let known = condition(&entry.condition, self.findings);
             if let Some(bound) = entry.cleared_within.as_ref().filter(|_| !entry.cleared) {
-                self.findings.say(Code::E0013, bound.key, "`clearedWithin` beside `cleared: false`: one says that it clears");
+                self.findings.say(
+                    Code::E0013,
+                    bound.key,
+                    "`clearedWithin` beside `cleared: false`: one says that it clears",
+                );
             }
             if let (Some(node), Some(known)) = (node, known) {
                 self.check_transition(entry, &node, known.name());
@@ -278,7 +324,11 @@ impl Lowering<'_> {
         if let Some(resource) = &message.resource {
             let known: Vec<&str> = StarvedResource::ALL.iter().map(|resource| resource.name()).collect();
             if !known.contains(&resource.value.as_str()) {
-                let text = format!("`{}` is no resource of an eviction: expected {}", shortened(&resource.value), known.join(", "));
+                let text = format!(
+                    "`{}` is no resource of an eviction: expected {}",
+                    shortened(&resource.value),
+                    known.join(", ")
+                );
                 self.findings.say(Code::E0006, resource.mark, text);
             }
         }
@@ -292,7 +342,9 @@ impl Lowering<'_> {
             using: band(&message.using),
             request: band(&message.request),
         };
-        for band in [lowered.threshold, lowered.available, lowered.using, lowered.request].into_iter().flatten() {
+        for band in
+            [lowered.threshold, lowered.available, lowered.using, lowered.request].into_iter().flatten()
+        {
             self.check_band(band, message.mark);
         }
         self.add(message.mark, Expect::Message(lowered));
@@ -307,13 +359,17 @@ impl Lowering<'_> {
         what: &str,
     ) {
         let Some(groups) = evicted else { return };
-        let mut quiet = Findings { problems: Vec::new(), incomplete: true };
+        let mut quiet = Findings::quiet();
         let expected = groups
             .iter()
             .flat_map(|group| &group.0)
             .any(|evicted| self.names.resolve(evicted, &mut quiet).as_deref() == Some(key));
         if !expected {
-            self.findings.say(Code::E0013, name.mark, format!("{what} for `{}`, which `evicted` does not name", name.value));
+            self.findings.say(
+                Code::E0013,
+                name.mark,
+                format!("{what} for `{}`, which `evicted` does not name", name.value),
+            );
         }
     }
 
@@ -361,11 +417,17 @@ impl Lowering<'_> {
                 ReplacedOn::Node(node.clone())
             }
         });
-        if let (Some(other), [_]) = (replaced.on.as_ref().filter(|on| on.value == written::ReplacedOn::Other), self.nodes) {
+        if let (Some(other), [_]) =
+            (replaced.on.as_ref().filter(|on| on.value == written::ReplacedOn::Other), self.nodes)
+        {
             self.findings.say(Code::E0012, other.mark, "there is one node: a successor can go to no other");
         }
         if on == Some(ReplacedOn::Nowhere) && replaced.running == Some(true) {
-            self.findings.say(Code::E0013, replaced.mark, "`on: Nowhere` and `running: true`: a pod runs on some node");
+            self.findings.say(
+                Code::E0013,
+                replaced.mark,
+                "`on: Nowhere` and `running: true`: a pod runs on some node",
+            );
         }
         let times = replaced.times.as_ref().map_or(Band { at_least: Some(1), at_most: None }, counts);
         let loops = replaced.loops.as_ref().map(counts).unwrap_or_default();
@@ -377,15 +439,16 @@ impl Lowering<'_> {
 
     /// One end for each pod.
     fn contradictions(&mut self, expect: &Written) {
-        let mut quiet = Findings { problems: Vec::new(), incomplete: true };
+        let mut quiet = Findings::quiet();
         let mut keys = |names: Vec<&Located<String>>| -> BTreeSet<String> {
             names.into_iter().filter_map(|name| self.names.resolve(name, &mut quiet)).collect()
         };
-        let evicted = keys(expect.evicted.iter().flat_map(|groups| groups.iter()).flat_map(|group| &group.0).collect());
+        let evicted =
+            keys(expect.evicted.iter().flat_map(|groups| groups.iter()).flat_map(|group| &group.0).collect());
         let killed = keys(expect.oom_kills.iter().flat_map(|names| &names.value.0).collect());
         let rejected = keys(expect.rejected.iter().flat_map(|names| &names.value.0).collect());
         for name in expect.survive.iter().flat_map(|names| &names.value.0) {
-            let mut quiet = Findings { problems: Vec::new(), incomplete: true };
+            let mut quiet = Findings::quiet();
             let Some(key) = self.names.resolve(name, &mut quiet) else { continue };
             for (others, what) in [(&evicted, "evicted"), (&killed, "killed"), (&rejected, "rejected")] {
                 if others.contains(&key) {
@@ -399,12 +462,17 @@ impl Lowering<'_> {
             }
         }
         for name in expect.rejected.iter().flat_map(|names| &names.value.0) {
-            let mut quiet = Findings { problems: Vec::new(), incomplete: true };
+            let mut quiet = Findings::quiet();
             let Some(key) = self.names.resolve(name, &mut quiet) else { continue };
-            let single =
-                self.names.subject(&key).is_some_and(|subject| !subject.pods.controller && subject.pods.count == 1);
+            let single = self
+                .names
+                .subject(&key)
+                .is_some_and(|subject| !subject.pods.controller && subject.pods.count == 1);
             if single && evicted.contains(&key) {
-                let message = format!("`{}` is one pod: refused at admission, it never runs and can not be evicted", name.value);
+                let message = format!(
+                    "`{}` is one pod: refused at admission, it never runs and can not be evicted",
+                    name.value
+                );
                 self.findings.say(Code::E0013, name.mark, message);
             }
         }

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use plimsoll_eviction::duration::parse_duration;
-use plimsoll_eviction::quantity::Quantity;
 use plimsoll_eviction::signal::Signal;
 
 use super::context::Findings;
+use crate::scenario::format::values::quantity;
 use crate::scenario::tree::{Entry, Mark, Node, Tree, shortened};
 use crate::scenario::{Code, Located, nearest};
 
@@ -104,12 +104,19 @@ impl Thresholds {
 
 fn default_hard(memory: u64, mark: Mark) -> BTreeMap<Signal, Threshold> {
     let share = Threshold { value: None, grace: None, mark, default: true };
-    let signals =
-        [Signal::NodeFsAvailable, Signal::NodeFsInodesFree, Signal::ImageFsAvailable, Signal::ImageFsInodesFree];
+    let signals = [
+        Signal::NodeFsAvailable,
+        Signal::NodeFsInodesFree,
+        Signal::ImageFsAvailable,
+        Signal::ImageFsInodesFree,
+    ];
     signals
         .into_iter()
         .map(|signal| (signal, share.clone()))
-        .chain([(Signal::MemoryAvailable, Threshold { value: Some(DEFAULT_MEMORY_THRESHOLD.min(memory)), ..share.clone() })])
+        .chain([(
+            Signal::MemoryAvailable,
+            Threshold { value: Some(DEFAULT_MEMORY_THRESHOLD.min(memory)), ..share.clone() },
+        )])
         .collect()
 }
 
@@ -126,11 +133,15 @@ pub(super) fn check(kubelet: &Located<Tree>, memory: u64, findings: &mut Finding
         mark,
         enforces_pods: enforces_pods(kubelet),
         // The kubelet takes a period of zero for one that was not given.
-        transition: transition.and_then(Result::ok).filter(|period| !period.is_zero()).unwrap_or(DEFAULT_TRANSITION),
+        transition: transition
+            .and_then(Result::ok)
+            .filter(|period| !period.is_zero())
+            .unwrap_or(DEFAULT_TRANSITION),
         ..Thresholds::default()
     };
     thresholds.hard = statements(kubelet, "evictionHard", memory, findings);
-    let merges = matches!(kubelet.get("mergeDefaultEvictionSettings").map(|tree| &tree.node), Some(Node::Bool(true)));
+    let merges =
+        matches!(kubelet.get("mergeDefaultEvictionSettings").map(|tree| &tree.node), Some(Node::Bool(true)));
     if kubelet.get("evictionHard").is_none_or(|hard| hard.entries().is_empty()) {
         thresholds.hard = default_hard(memory, mark);
     } else if merges {
@@ -146,7 +157,9 @@ pub(super) fn check(kubelet: &Located<Tree>, memory: u64, findings: &mut Finding
         let Some(signal) = signal(entry, "evictionMinimumReclaim", findings) else { continue };
         if let Some(value) = threshold_value(entry, signal, memory, findings) {
             if !thresholds.hard.contains_key(&signal) && !thresholds.soft.contains_key(&signal) {
-                let message = format!("a minimum reclaim for {signal}, which has no threshold: nothing is ever reclaimed for it");
+                let message = format!(
+                    "a minimum reclaim for {signal}, which has no threshold: nothing is ever reclaimed for it"
+                );
                 findings.say(Code::E0018, entry.key_mark, message);
             }
             if let Some(value) = value {
@@ -158,7 +171,7 @@ pub(super) fn check(kubelet: &Located<Tree>, memory: u64, findings: &mut Finding
         .iter()
         .flat_map(|field| map(field))
         .filter(|entry| entry.key == "memory")
-        .filter_map(|entry| entry.value.scalar()?.parse::<Quantity>().ok())
+        .filter_map(|entry| quantity(&entry.value.scalar()?).ok())
         .fold(0, |sum: u64, quantity| sum.saturating_add(u64::try_from(quantity.value()).unwrap_or(0)));
     check_reserved(kubelet, &thresholds, memory, findings);
     check_order(&thresholds, findings);
@@ -175,31 +188,60 @@ fn enforces_pods(kubelet: &Tree) -> bool {
 fn check_field(entry: &Entry, known: &[&str], findings: &mut Findings) {
     let key = entry.key.as_str();
     if let Some((_, why)) = RESERVED.iter().find(|(field, _)| *field == key) {
-        findings.say_with_help(Code::E0016, entry.key_mark, format!("`{key}` can not be set by a scenario"), *why);
+        findings.say_with_help(
+            Code::E0016,
+            entry.key_mark,
+            format!("`{key}` can not be set by a scenario"),
+            *why,
+        );
         return;
     }
     if !known.contains(&key) {
-        let message = format!("KubeletConfiguration has no field `{}`; the kubelet would ignore it", shortened(key));
+        let message =
+            format!("KubeletConfiguration has no field `{}`; the kubelet would ignore it", shortened(key));
         match nearest(key, known.iter().copied()) {
-            Some(near) => findings.say_with_help(Code::E0016, entry.key_mark, message, format!("did you mean `{near}`?")),
+            Some(near) => findings.say_with_help(
+                Code::E0016,
+                entry.key_mark,
+                message,
+                format!("did you mean `{near}`?"),
+            ),
             None => findings.say(Code::E0016, entry.key_mark, message),
         }
         return;
     }
     let value = &entry.value;
     let wrong_kind = |expected: &str, findings: &mut Findings| {
-        findings.say(Code::E0016, value.mark, format!("`{key}` must be {expected}, found {}", value.in_words()));
+        findings.say(
+            Code::E0016,
+            value.mark,
+            format!("`{key}` must be {expected}, found {}", value.in_words()),
+        );
     };
     match key {
-        "apiVersion" if value.text() != Some("kubelet.config.k8s.io/v1beta1") => wrong_kind("kubelet.config.k8s.io/v1beta1", findings),
-        "kind" if value.text() != Some("KubeletConfiguration") => wrong_kind("KubeletConfiguration", findings),
-        "evictionHard" | "evictionSoft" | "evictionSoftGracePeriod" | "evictionMinimumReclaim" | "kubeReserved" | "systemReserved" => {
-            if !matches!(value.node, Node::Mapping(_)) {
-                wrong_kind("a mapping", findings);
-            }
+        "apiVersion" if value.text() != Some("kubelet.config.k8s.io/v1beta1") => {
+            wrong_kind("kubelet.config.k8s.io/v1beta1", findings)
         }
-        "evictionPressureTransitionPeriod" | "syncFrequency" | "nodeStatusUpdateFrequency" | "nodeStatusReportFrequency"
-        | "imageMinimumGCAge" | "imageMaximumGCAge" | "volumeStatsAggPeriod" => match value.text() {
+        "kind" if value.text() != Some("KubeletConfiguration") => {
+            wrong_kind("KubeletConfiguration", findings)
+        }
+        "evictionHard"
+        | "evictionSoft"
+        | "evictionSoftGracePeriod"
+        | "evictionMinimumReclaim"
+        | "kubeReserved"
+        | "systemReserved"
+            if !matches!(value.node, Node::Mapping(_)) =>
+        {
+            wrong_kind("a mapping", findings);
+        }
+        "evictionPressureTransitionPeriod"
+        | "syncFrequency"
+        | "nodeStatusUpdateFrequency"
+        | "nodeStatusReportFrequency"
+        | "imageMinimumGCAge"
+        | "imageMaximumGCAge"
+        | "volumeStatsAggPeriod" => match value.text() {
             Some(text) => {
                 if let Err(error) = parse_duration(text) {
                     findings.say(Code::E0016, value.mark, format!("`{key}`: {error}"));
@@ -217,7 +259,9 @@ fn check_field(entry: &Entry, known: &[&str], findings: &mut Findings) {
             _ => wrong_kind("a whole number of seconds", findings),
         },
         "enforceNodeAllocatable" => check_enforced(value, findings),
-        "mergeDefaultEvictionSettings" if !matches!(value.node, Node::Bool(_)) => wrong_kind("true or false", findings),
+        "mergeDefaultEvictionSettings" if !matches!(value.node, Node::Bool(_)) => {
+            wrong_kind("true or false", findings)
+        }
         _ => {}
     }
 }
@@ -232,15 +276,24 @@ fn check_enforced(value: &Tree, findings: &mut Findings) {
         "kube-reserved-compressible",
     ];
     if !matches!(value.node, Node::List(_)) {
-        findings.say(Code::E0016, value.mark, format!("`enforceNodeAllocatable` must be a list, found {}", value.in_words()));
+        findings.say(
+            Code::E0016,
+            value.mark,
+            format!("`enforceNodeAllocatable` must be a list, found {}", value.in_words()),
+        );
     }
     for element in value.elements() {
         let word = element.text().unwrap_or_default();
         if !WORDS.contains(&word) {
-            let message = format!("`enforceNodeAllocatable` takes {}; found {}", WORDS.join(", "), element.in_words());
+            let message =
+                format!("`enforceNodeAllocatable` takes {}; found {}", WORDS.join(", "), element.in_words());
             findings.say(Code::E0016, element.mark, message);
         } else if word == "none" && value.elements().len() > 1 {
-            findings.say(Code::E0016, element.mark, "`none` can not stand beside other words of enforceNodeAllocatable");
+            findings.say(
+                Code::E0016,
+                element.mark,
+                "`none` can not stand beside other words of enforceNodeAllocatable",
+            );
         }
     }
 }
@@ -259,7 +312,10 @@ fn signal(entry: &Entry, field: &str, findings: &mut Findings) -> Option<Signal>
         }
         Ok(signal) => Some(signal),
         Err(_) => {
-            let message = format!("`{}` in `{field}` is no eviction signal; the kubelet would not start", shortened(&entry.key));
+            let message = format!(
+                "`{}` in `{field}` is no eviction signal; the kubelet would not start",
+                shortened(&entry.key)
+            );
             let names: Vec<&str> = Signal::ALL.iter().map(|signal| signal.name()).collect();
             let help = match nearest(&entry.key, names.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
@@ -273,36 +329,60 @@ fn signal(entry: &Entry, field: &str, findings: &mut Findings) -> Option<Signal>
 
 /// A threshold's or reclaim's value. Outer `None`: wrong, and said so. Inner `None`: a share of a filesystem.
 #[expect(clippy::option_option, reason = "wrong and unknown are two things here, and both end at the caller")]
-fn threshold_value(entry: &Entry, signal: Signal, memory: u64, findings: &mut Findings) -> Option<Option<u64>> {
+fn threshold_value(
+    entry: &Entry,
+    signal: Signal,
+    memory: u64,
+    findings: &mut Findings,
+) -> Option<Option<u64>> {
     let value = &entry.value;
     let Some(text) = value.scalar() else {
-        let message = format!("expected a quantity such as 400Mi or a percentage, found {}", value.in_words());
+        let message =
+            format!("expected a quantity such as 400Mi or a percentage, found {}", value.in_words());
         findings.say(Code::E0016, value.mark, message);
         return None;
     };
     if let Some(number) = text.strip_suffix('%') {
         return match number.parse::<f64>() {
-            Ok(percent) if (0.0..=100.0).contains(&percent) => Some((signal == Signal::MemoryAvailable).then(|| share(memory, percent))),
+            Ok(percent) if (0.0..=100.0).contains(&percent) => {
+                Some((signal == Signal::MemoryAvailable).then(|| share(memory, percent)))
+            }
             Ok(_) => {
-                findings.say(Code::E0016, value.mark, format!("{:?} is outside 0% to 100%", shortened(&text)));
+                findings.say(
+                    Code::E0016,
+                    value.mark,
+                    format!("{:?} is outside 0% to 100%", shortened(&text)),
+                );
                 None
             }
             Err(_) => {
-                findings.say(Code::E0016, value.mark, format!("{:?} is no percentage: expected one such as 10%", shortened(&text)));
+                findings.say(
+                    Code::E0016,
+                    value.mark,
+                    format!("{:?} is no percentage: expected one such as 10%", shortened(&text)),
+                );
                 None
             }
         };
     }
-    match text.parse::<Quantity>() {
+    match quantity(&text) {
         Ok(quantity) if quantity.sign().is_lt() => {
             findings.say(Code::E0016, value.mark, format!("{text} is negative; the kubelet would not start"));
             None
         }
         Ok(quantity) => Some(Some(u64::try_from(quantity.value()).unwrap_or(0))),
-        Err(error) => {
-            findings.say(Code::E0016, value.mark, error.to_string());
+        Err(why) => {
+            say_two_lines(value.mark, &why, findings);
             None
         }
+    }
+}
+
+/// Says a sentence whose second line, if it has one, is help.
+fn say_two_lines(mark: Mark, why: &str, findings: &mut Findings) {
+    match why.split_once('\n') {
+        Some((message, help)) => findings.say_with_help(Code::E0016, mark, message, help),
+        None => findings.say(Code::E0016, mark, why),
     }
 }
 
@@ -317,19 +397,33 @@ fn share(memory: u64, percent: f64) -> u64 {
 }
 
 /// The thresholds of one field. Upstream: `parseThresholdStatements`.
-fn statements(kubelet: &Tree, field: &str, memory: u64, findings: &mut Findings) -> BTreeMap<Signal, Threshold> {
+fn statements(
+    kubelet: &Tree,
+    field: &str,
+    memory: u64,
+    findings: &mut Findings,
+) -> BTreeMap<Signal, Threshold> {
     let mut thresholds = BTreeMap::new();
     for entry in kubelet.get(field).map(Tree::entries).unwrap_or_default() {
         let Some(signal) = signal(entry, field, findings) else { continue };
         let text = entry.value.scalar().unwrap_or_default();
         if text == "0%" || text == "100%" {
             let message = format!("{text} switches {signal} off: this threshold never fires");
-            findings.say_with_help(Code::W0006, entry.value.mark, message, "leave it out if that is meant: a map of thresholds replaces all defaults");
+            findings.say_with_help(
+                Code::W0006,
+                entry.value.mark,
+                message,
+                "leave it out if that is meant: a map of thresholds replaces all defaults",
+            );
             continue;
         }
         let Some(value) = threshold_value(entry, signal, memory, findings) else { continue };
         if value == Some(0) {
-            findings.say(Code::E0016, entry.value.mark, format!("a threshold of 0 for {signal}; the kubelet would not start"));
+            findings.say(
+                Code::E0016,
+                entry.value.mark,
+                format!("a threshold of 0 for {signal}; the kubelet would not start"),
+            );
             continue;
         }
         if matches!(signal, Signal::ContainerFsAvailable | Signal::ContainerFsInodesFree) {
@@ -337,7 +431,9 @@ fn statements(kubelet: &Tree, field: &str, memory: u64, findings: &mut Findings)
             findings.say(Code::W0006, entry.key_mark, message);
         }
         if signal == Signal::MemoryAvailable && value.is_some_and(|value| value >= memory) {
-            let message = format!("{text} is all the memory of the node: the threshold is crossed before anything starts");
+            let message = format!(
+                "{text} is all the memory of the node: the threshold is crossed before anything starts"
+            );
             findings.say(Code::E0018, entry.value.mark, message);
         }
         thresholds.insert(signal, Threshold { value, grace: None, mark: entry.key_mark, default: false });
@@ -368,8 +464,14 @@ fn grace_periods(kubelet: &Tree, thresholds: &mut Thresholds, findings: &mut Fin
         }
     }
     for (signal, threshold) in thresholds.soft.iter().filter(|(_, threshold)| threshold.grace.is_none()) {
-        let message = format!("the soft threshold of {signal} has no grace period; the kubelet would not start");
-        findings.say_with_help(Code::E0016, threshold.mark, message, format!("add `evictionSoftGracePeriod: {{{signal}: 30s}}`"));
+        let message =
+            format!("the soft threshold of {signal} has no grace period; the kubelet would not start");
+        findings.say_with_help(
+            Code::E0016,
+            threshold.mark,
+            message,
+            format!("add `evictionSoftGracePeriod: {{{signal}: 30s}}`"),
+        );
     }
 }
 
@@ -378,18 +480,26 @@ fn check_reserved(kubelet: &Tree, thresholds: &Thresholds, memory: u64, findings
     for field in ["kubeReserved", "systemReserved"] {
         for entry in kubelet.get(field).map(Tree::entries).unwrap_or_default() {
             let text = entry.value.scalar().unwrap_or_default();
-            match text.parse::<Quantity>() {
+            match quantity(&text) {
                 Ok(quantity) if quantity.sign().is_lt() => {
-                    findings.say(Code::E0016, entry.value.mark, format!("{text} is negative; the kubelet would not start"));
+                    findings.say(
+                        Code::E0016,
+                        entry.value.mark,
+                        format!("{text} is negative; the kubelet would not start"),
+                    );
                 }
                 Ok(_) => {}
-                Err(error) => findings.say(Code::E0016, entry.value.mark, error.to_string()),
+                Err(why) => say_two_lines(entry.value.mark, &why, findings),
             }
         }
     }
     let kept = thresholds.reserved_memory.saturating_add(thresholds.hard_memory().unwrap_or(0));
     if thresholds.reserved_memory > 0 && kept >= memory {
-        findings.say(Code::E0018, thresholds.mark, "reserved memory and hard threshold together leave pods no memory at all");
+        findings.say(
+            Code::E0018,
+            thresholds.mark,
+            "reserved memory and hard threshold together leave pods no memory at all",
+        );
     }
 }
 
@@ -400,7 +510,8 @@ fn check_order(thresholds: &Thresholds, findings: &mut Findings) {
         if let (Some(soft_value), Some(hard_value)) = (soft.value, hard.value)
             && soft_value <= hard_value
         {
-            let message = format!("the soft threshold of {signal} is not above its hard one: it never gets to decide");
+            let message =
+                format!("the soft threshold of {signal} is not above its hard one: it never gets to decide");
             findings.say(Code::E0018, soft.mark, message);
         }
     }

@@ -19,7 +19,9 @@ pub fn fits(plan: &Plan, loaded: &Loaded, machine_memory: u64) -> Option<Problem
     let cluster = loaded.scenario.spec.cluster.as_ref();
     let mark = cluster
         .and_then(|cluster| cluster.nodes.as_ref())
-        .map_or(loaded.scenario.metadata.name.mark, |nodes| nodes.first().map_or(nodes.mark, |node| node.mark));
+        .map_or(loaded.scenario.metadata.name.mark, |nodes| {
+            nodes.first().map_or(nodes.mark, |node| node.mark)
+        });
     let message = format!(
         "the nodes have {} of memory together and the control plane takes {}; this machine has {}",
         bytes(nodes),

@@ -58,7 +58,10 @@ impl Names {
         for (index, workload) in spec.workloads.iter().enumerate() {
             let name = &workload.name;
             if let Some(first) = names.subjects.get(&name.0) {
-                let message = format!("a second workload is called `{}`; the first is in line {}", name.0, first.mark.line);
+                let message = format!(
+                    "a second workload is called `{}`; the first is in line {}",
+                    name.0, first.mark.line
+                );
                 findings.say(Code::E0007, name.mark, message);
                 continue;
             }
@@ -83,11 +86,16 @@ impl Names {
             let kind = if workload.replicas.is_some() { "Deployment" } else { "Pod" };
             seen.insert((kind, &workload.name.0, Some(NAMESPACE)), workload.name.mark);
         }
-        let written: BTreeSet<&str> =
-            starts(spec).map(|name| name.value.as_str()).chain(deletes(spec).map(|name| name.value.as_str())).collect();
+        let written: BTreeSet<&str> = starts(spec)
+            .map(|name| name.value.as_str())
+            .chain(deletes(spec).map(|name| name.value.as_str()))
+            .collect();
         for (index, object) in objects.iter().enumerate() {
             if let Some(first) = seen.insert((&object.kind, &object.name, object.namespace()), object.mark) {
-                let message = format!("a second {} is called `{}`; the first is in line {}", object.kind, object.name, first.line);
+                let message = format!(
+                    "a second {} is called `{}`; the first is in line {}",
+                    object.kind, object.name, first.line
+                );
                 findings.say(Code::E0007, object.mark, message);
                 continue;
             }
@@ -101,12 +109,16 @@ impl Names {
             };
             self.aliases.insert(qualified, key.clone());
             let pods = object.pods(nodes.len());
-            let subject = self.subjects.entry(key).or_insert_with(|| Subject { mark: object.mark, ..Subject::default() });
+            let subject = self
+                .subjects
+                .entry(key)
+                .or_insert_with(|| Subject { mark: object.mark, ..Subject::default() });
             subject.objects.push(index);
             subject.pods.count = subject.pods.count.saturating_add(pods.count);
             subject.pods.controller |= pods.controller;
         }
-        let stepped: Vec<String> = starts(spec).filter_map(|name| self.key(&name.value).map(str::to_owned)).collect();
+        let stepped: Vec<String> =
+            starts(spec).filter_map(|name| self.key(&name.value).map(str::to_owned)).collect();
         for key in stepped {
             if let Some(subject) = self.subjects.get_mut(&key) {
                 subject.stepped = true;
@@ -148,12 +160,19 @@ impl Names {
         if findings.incomplete {
             return None;
         }
-        let message = format!("nothing is called `{}`: expected a workload or an object of the manifests", shortened(&written.value));
+        let message = format!(
+            "nothing is called `{}`: expected a workload or an object of the manifests",
+            shortened(&written.value)
+        );
         let all = self.subjects.keys().map(String::as_str).chain(self.aliases.keys().map(String::as_str));
         let help = match nearest(&written.value, all) {
             Some(near) => format!("did you mean `{near}`?"),
-            None if self.subjects.is_empty() => "add it under `spec.workloads` or `spec.manifests`".to_owned(),
-            None => format!("there are {}", self.subjects.keys().take(8).cloned().collect::<Vec<_>>().join(", ")),
+            None if self.subjects.is_empty() => {
+                "add it under `spec.workloads` or `spec.manifests`".to_owned()
+            }
+            None => {
+                format!("there are {}", self.subjects.keys().take(8).cloned().collect::<Vec<_>>().join(", "))
+            }
         };
         findings.say_with_help(Code::E0008, written.mark, message, help);
         None

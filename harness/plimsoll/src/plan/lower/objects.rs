@@ -45,7 +45,8 @@ const CLUSTER_SCOPED: &[&str] = &[
 ];
 
 /// Kinds whose pods are replaced when they end.
-const CONTROLLERS: &[&str] = &["DaemonSet", "Deployment", "Job", "ReplicaSet", "ReplicationController", "StatefulSet"];
+const CONTROLLERS: &[&str] =
+    &["DaemonSet", "Deployment", "Job", "ReplicaSet", "ReplicationController", "StatefulSet"];
 
 /// Namespaces that a cluster has by itself, and ours.
 const NAMESPACES: &[&str] = &["default", "kube-node-lease", "kube-public", "kube-system", NAMESPACE];
@@ -78,15 +79,23 @@ pub(super) fn read(manifests: &[ManifestObject], findings: &mut Findings) -> Vec
     for manifest in manifests {
         read_one(&manifest.tree, &mut objects, findings, 0);
     }
-    let made: Vec<&str> =
-        objects.iter().filter(|object| object.kind == "Namespace").map(|object| object.name.as_str()).collect();
+    let made: Vec<&str> = objects
+        .iter()
+        .filter(|object| object.kind == "Namespace")
+        .map(|object| object.name.as_str())
+        .collect();
     for object in &objects {
         let Some(namespace) = object.namespace() else { continue };
         if !NAMESPACES.contains(&namespace) && !made.contains(&namespace) {
             findings.say_with_help(
                 Code::W0007,
                 object.mark,
-                format!("{} `{}` is in namespace `{}`, which nothing makes", object.kind, object.name, shortened(namespace)),
+                format!(
+                    "{} `{}` is in namespace `{}`, which nothing makes",
+                    object.kind,
+                    object.name,
+                    shortened(namespace)
+                ),
                 format!("add a Namespace object, or leave the namespace out: it is `{NAMESPACE}` then"),
             );
         }
@@ -124,7 +133,11 @@ fn read_one(tree: &Tree, objects: &mut Vec<Object>, findings: &mut Findings, dep
         if let Some(part) = tree.at(path)
             && !matches!(part.node, Node::Mapping(_) | Node::Null)
         {
-            return not_object(part.mark, format!("`{}` must be a mapping, found {}", path.join("."), part.in_words()), findings);
+            return not_object(
+                part.mark,
+                format!("`{}` must be a mapping, found {}", path.join("."), part.in_words()),
+                findings,
+            );
         }
     }
     if let Some(pod_spec) = pod_spec(tree, kind) {
@@ -230,13 +243,20 @@ impl Object {
 
 /// A name as a label's value: what a label can not hold becomes a dash.
 pub(super) fn label_value(name: &str) -> String {
-    let value: String =
-        name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).take(63).collect();
+    let value: String = name
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' })
+        .take(63)
+        .collect();
     value.trim_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned()
 }
 
 /// The objects that no step starts, in order, to be created before the first.
-pub(super) fn unstarted(objects: &[Object], names: &Names, at: &dyn Fn(Mark) -> Location) -> Vec<PlannedObject> {
+pub(super) fn unstarted(
+    objects: &[Object],
+    names: &Names,
+    at: &dyn Fn(Mark) -> Location,
+) -> Vec<PlannedObject> {
     objects
         .iter()
         .enumerate()

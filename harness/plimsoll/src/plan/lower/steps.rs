@@ -24,25 +24,37 @@ pub(super) fn lower(
     findings: &mut Findings,
 ) -> Vec<PlannedStep> {
     let mut planned = Vec::new();
-    for step in steps {
+    for (index, step) in steps.iter().enumerate() {
+        if let Step::Wait(wait) = &step.value {
+            check_bound(wait, step.mark, steps.get(index + 1).map(|next| next.mark), findings);
+        }
         let action = match &step.value {
             Step::Start(written) => Some(Action::Start(start(written, step.mark, names, findings))),
             Step::Apply(written) => {
                 let applied = apply(written, step.mark, names, findings);
-                let objects = applied.iter().filter_map(|key| workloads.get(key)).flat_map(|plan| plan.objects.clone());
+                let objects =
+                    applied.iter().filter_map(|key| workloads.get(key)).flat_map(|plan| plan.objects.clone());
                 Some(Action::Apply(objects.collect()))
             }
             Step::Delete(written) => Some(Action::Delete(delete(written, step.mark, names, findings))),
             Step::Observe(time) => {
                 if time.0.is_zero() {
-                    findings.say(Code::E0006, time.mark, "observes for no time at all: expected more than 0s");
+                    findings.say(
+                        Code::E0006,
+                        time.mark,
+                        "observes for no time at all: expected more than 0s",
+                    );
                 }
                 Some(Action::Observe(time.0))
             }
             Step::Wait(wait) => until(wait, step.mark, names, nodes, findings).and_then(|until| {
                 let within = wait.within.as_ref()?;
                 if within.0.is_zero() {
-                    findings.say(Code::E0009, within.mark, "a wait of no time at all: expected a bound above 0s, such as 60s");
+                    findings.say(
+                        Code::E0009,
+                        within.mark,
+                        "a wait of no time at all: expected a bound above 0s, such as 60s",
+                    );
                 }
                 Some(Action::Wait(Wait { until, within: within.0 }))
             }),
@@ -68,7 +80,12 @@ fn check_end(steps: &[Located<Step>], findings: &mut Findings) {
     }
 }
 
-fn keys<'a>(written: &'a WrittenNames, step: Mark, names: &Names, findings: &mut Findings) -> Vec<(&'a Located<String>, String)> {
+fn keys<'a>(
+    written: &'a WrittenNames,
+    step: Mark,
+    names: &Names,
+    findings: &mut Findings,
+) -> Vec<(&'a Located<String>, String)> {
     if written.0.is_empty() {
         findings.say(Code::E0005, step, "names nobody: expected at least one name");
     }
@@ -81,7 +98,12 @@ fn start(written: &WrittenNames, step: Mark, names: &mut Names, findings: &mut F
         let Some(subject) = names.subject_mut(&key) else { continue };
         if subject.active {
             let help = "to change what is there, use `apply`; to start it anew, `delete` it before";
-            findings.say_with_help(Code::E0019, name.mark, format!("`{}` is started already", name.value), help);
+            findings.say_with_help(
+                Code::E0019,
+                name.mark,
+                format!("`{}` is started already", name.value),
+                help,
+            );
             continue;
         }
         (subject.active, subject.was_active) = (true, true);
@@ -104,9 +126,13 @@ fn delete(written: &WrittenNames, step: Mark, names: &mut Names, findings: &mut 
     let mut deleted = Vec::new();
     for (name, key) in keys(written, step, names, findings) {
         let Some(subject) = names.subject_mut(&key) else { continue };
-        if !subject.active {
+        if !subject.active && !findings.steps_missing() {
             let when = if subject.was_active { "any more" } else { "yet" };
-            findings.say(Code::E0019, name.mark, format!("`{}` is not there {when} when this deletes it", name.value));
+            findings.say(
+                Code::E0019,
+                name.mark,
+                format!("`{}` is not there {when} when this deletes it", name.value),
+            );
             continue;
         }
         (subject.active, subject.deleted) = (false, true);
@@ -140,16 +166,25 @@ pub(super) fn condition(written: &Located<String>, findings: &mut Findings) -> O
         return Some(condition);
     }
     let known: Vec<&str> = NodeCondition::ALL.iter().map(|condition| condition.name()).collect();
-    let message = format!("`{}` is no pressure condition: expected {}", shortened(&written.value), known.join(", "));
+    let message =
+        format!("`{}` is no pressure condition: expected {}", shortened(&written.value), known.join(", "));
     match nearest(&written.value, known.iter().copied()) {
-        Some(near) => findings.say_with_help(Code::E0006, written.mark, message, format!("did you mean `{near}`?")),
+        Some(near) => {
+            findings.say_with_help(Code::E0006, written.mark, message, format!("did you mean `{near}`?"))
+        }
         None => findings.say(Code::E0006, written.mark, message),
     }
     None
 }
 
-fn until(wait: &WrittenWait, step: Mark, names: &mut Names, nodes: &[Node], findings: &mut Findings) -> Option<Until> {
-    check_wait_fields(wait, step, findings);
+fn until(
+    wait: &WrittenWait,
+    step: Mark,
+    names: &mut Names,
+    nodes: &[Node],
+    findings: &mut Findings,
+) -> Option<Until> {
+    check_wait_fields(wait, findings);
     let counted = || wait.count.as_ref().map_or(1, |count| count.0);
     Some(match wait.until.value {
         WaitFor::Running => Until::Running(pods(wait, step, names, findings)),
@@ -168,9 +203,15 @@ fn until(wait: &WrittenWait, step: Mark, names: &mut Names, nodes: &[Node], find
     })
 }
 
-/// Fields of a wait that go only with some of what it can wait for.
-fn check_wait_fields(wait: &WrittenWait, step: Mark, findings: &mut Findings) {
-    if wait.within.is_none() {
+/// Every wait has a bound; one that could not be read is complained about already.
+fn check_bound(wait: &WrittenWait, step: Mark, next: Option<Mark>, findings: &mut Findings) {
+    let unread = findings.removed.iter().any(|gone| {
+        gone.path.starts_with("spec.steps")
+            && gone.path.ends_with(".within")
+            && gone.mark >= step
+            && next.is_none_or(|next| gone.mark < next)
+    });
+    if wait.within.is_none() && !unread {
         findings.say_with_help(
             Code::E0009,
             step,
@@ -178,6 +219,10 @@ fn check_wait_fields(wait: &WrittenWait, step: Mark, findings: &mut Findings) {
             "add `within:`, such as `within: 60s`",
         );
     }
+}
+
+/// Fields of a wait that go only with some of what it can wait for.
+fn check_wait_fields(wait: &WrittenWait, findings: &mut Findings) {
     let what = wait.until.value;
     let of_pods = matches!(what, WaitFor::Running | WaitFor::Ready | WaitFor::Filled | WaitFor::Gone);
     let counts = matches!(what, WaitFor::Evictions | WaitFor::Rejections | WaitFor::OomKills);
@@ -195,7 +240,12 @@ fn check_wait_fields(wait: &WrittenWait, step: Mark, findings: &mut Findings) {
         }
     }
     if of_condition && wait.condition.is_none() {
-        findings.say_with_help(Code::E0004, wait.until.mark, "which condition?", "add `condition: MemoryPressure`");
+        findings.say_with_help(
+            Code::E0004,
+            wait.until.mark,
+            "which condition?",
+            "add `condition: MemoryPressure`",
+        );
     }
     if let Some(count) = wait.count.as_ref().filter(|count| count.0 == 0) {
         findings.say(Code::E0006, count.mark, "waits for 0, which is so already: expected at least 1");
@@ -207,20 +257,32 @@ fn pods(wait: &WrittenWait, step: Mark, names: &Names, findings: &mut Findings) 
     let Some(written) = &wait.pods else {
         let there: Vec<String> = names
             .subjects()
-            .filter(|(_, subject)| if wait.until.value == WaitFor::Gone { subject.was_active } else { subject.active })
+            .filter(
+                |(_, subject)| {
+                    if wait.until.value == WaitFor::Gone { subject.was_active } else { subject.active }
+                },
+            )
             .filter(|(_, subject)| subject.pods.count > 0)
             .map(|(key, _)| key.to_owned())
             .collect();
-        if there.is_empty() && !findings.incomplete {
-            findings.say(Code::E0019, step, format!("waits for {}, and nothing is started yet", wait.until.value.name()));
+        if there.is_empty() && !findings.incomplete && !findings.steps_missing() {
+            findings.say(
+                Code::E0019,
+                step,
+                format!("waits for {}, and nothing is started yet", wait.until.value.name()),
+            );
         }
         return there;
     };
     let mut waited = Vec::new();
     for (name, key) in keys(written, step, names, findings) {
         let Some(subject) = names.subject(&key) else { continue };
-        if !subject.was_active {
-            findings.say(Code::E0019, name.mark, format!("`{}` is not started yet when this waits for it", name.value));
+        if !subject.was_active && !findings.steps_missing() {
+            findings.say(
+                Code::E0019,
+                name.mark,
+                format!("`{}` is not started yet when this waits for it", name.value),
+            );
         } else if subject.pods.count == 0 {
             findings.say(Code::E0012, name.mark, format!("`{}` has no pods to wait for", name.value));
         } else {
@@ -237,7 +299,11 @@ fn fillers(wait: &WrittenWait, step: Mark, names: &Names, findings: &mut Finding
     if let Some(written) = &wait.pods {
         for name in &written.0 {
             if names.resolve(name, findings).is_some_and(|key| waited.contains(&key) && !fills(&key)) {
-                findings.say(Code::E0012, name.mark, format!("`{}` fills nothing: expected a workload with `fill:`", name.value));
+                findings.say(
+                    Code::E0012,
+                    name.mark,
+                    format!("`{}` fills nothing: expected a workload with `fill:`", name.value),
+                );
             }
         }
     }
@@ -248,15 +314,30 @@ fn fillers(wait: &WrittenWait, step: Mark, names: &Names, findings: &mut Finding
     filling
 }
 
-fn fill_step(fill: &FillStep, step: Mark, names: &mut Names, nodes: &[Node], findings: &mut Findings) -> Option<Action> {
+fn fill_step(
+    fill: &FillStep,
+    step: Mark,
+    names: &mut Names,
+    nodes: &[Node],
+    findings: &mut Findings,
+) -> Option<Action> {
     check_start_at(&fill.memory, findings);
     let target = match (&fill.workload, &fill.node) {
         (Some(_), Some(node)) => {
-            findings.say(Code::E0010, node.key, "fills a workload and a node at once: expected one of the two");
+            findings.say(
+                Code::E0010,
+                node.key,
+                "fills a workload and a node at once: expected one of the two",
+            );
             return None;
         }
         (None, None) => {
-            findings.say_with_help(Code::E0004, step, "who fills?", "add `workload:` for its fillers, or `node:` for a process outside every pod");
+            findings.say_with_help(
+                Code::E0004,
+                step,
+                "who fills?",
+                "add `workload:` for its fillers, or `node:` for a process outside every pod",
+            );
             return None;
         }
         (None, Some(node)) => FillTarget::Node(one_node(Some(node), step, nodes, findings)?),
@@ -265,12 +346,19 @@ fn fill_step(fill: &FillStep, step: Mark, names: &mut Names, nodes: &[Node], fin
             let plan = fill_plan(&fill.memory);
             let subject = names.subject_mut(&key)?;
             if subject.workload.is_none() {
-                let message = format!("`{}` comes from a manifest; only what stands under `workloads` can be told to fill", workload.value);
+                let message = format!(
+                    "`{}` comes from a manifest; only what stands under `workloads` can be told to fill",
+                    workload.value
+                );
                 findings.say(Code::E0012, workload.mark, message);
                 return None;
             }
-            if !subject.active {
-                findings.say(Code::E0019, workload.mark, format!("`{}` is not running when this fills it", workload.value));
+            if !subject.active && !findings.steps_missing() {
+                findings.say(
+                    Code::E0019,
+                    workload.mark,
+                    format!("`{}` is not running when this fills it", workload.value),
+                );
                 return None;
             }
             subject.fill = Some(plan);

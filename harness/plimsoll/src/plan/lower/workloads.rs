@@ -39,8 +39,11 @@ pub(super) fn lower(
     findings: &mut Findings,
 ) -> (BTreeMap<String, WorkloadPlan>, Vec<PlannedObject>) {
     let mut priorities: BTreeMap<i64, Mark> = BTreeMap::new();
-    let classes: BTreeSet<&str> =
-        objects.iter().filter(|object| object.kind == "PriorityClass").map(|object| object.name.as_str()).collect();
+    let classes: BTreeSet<&str> = objects
+        .iter()
+        .filter(|object| object.kind == "PriorityClass")
+        .map(|object| object.name.as_str())
+        .collect();
     for workload in &spec.workloads {
         check(workload, nodes, &classes, findings);
         if let Some(priority) = &workload.priority {
@@ -56,11 +59,20 @@ pub(super) fn lower(
         }
         let mut built: Vec<PlannedObject> = Vec::new();
         if subject.stepped {
-            built.extend(subject.objects.iter().filter_map(|index| Some(objects.get(*index)?.labelled(name, at))));
-            built.extend(workload.map(|workload| PlannedObject { object: object(workload), location: at(workload.mark) }));
+            built.extend(
+                subject.objects.iter().filter_map(|index| Some(objects.get(*index)?.labelled(name, at))),
+            );
+            built.extend(
+                workload
+                    .map(|workload| PlannedObject { object: object(workload), location: at(workload.mark) }),
+            );
         }
-        let plan =
-            WorkloadPlan { name: name.to_owned(), objects: built, fill: subject.fill.clone(), pods: subject.pods.count };
+        let plan = WorkloadPlan {
+            name: name.to_owned(),
+            objects: built,
+            fill: subject.fill.clone(),
+            pods: subject.pods.count,
+        };
         plans.insert(name.to_owned(), plan);
     }
     let priority_classes = priorities
@@ -101,7 +113,10 @@ fn check(workload: &Located<Workload>, nodes: &[Node], classes: &BTreeSet<&str>,
         if let Some((_, limit)) = limit
             && request.value > limit.value
         {
-            let message = format!("a request of {} above the limit of {}; Kubernetes refuses the pod", request.text, limit.text);
+            let message = format!(
+                "a request of {} above the limit of {}; Kubernetes refuses the pod",
+                request.text, limit.text
+            );
             findings.say(Code::E0022, resource.mark, message);
         }
     }
@@ -113,10 +128,18 @@ fn check(workload: &Located<Workload>, nodes: &[Node], classes: &BTreeSet<&str>,
         findings.say_with_help(Code::E0010, policy.mark, message, "leave `restartPolicy` or `replicas` out");
     }
     if workload.labels.contains_key(WORKLOAD_LABEL) {
-        findings.say(Code::E0010, workload.mark, format!("the label {WORKLOAD_LABEL} is set by the run itself"));
+        findings.say(
+            Code::E0010,
+            workload.mark,
+            format!("the label {WORKLOAD_LABEL} is set by the run itself"),
+        );
     }
     if workload.name.0 == "none" {
-        findings.say(Code::E0006, workload.name.mark, "a workload can not be called `none`: the word stands for nobody in `expect`");
+        findings.say(
+            Code::E0006,
+            workload.name.mark,
+            "a workload can not be called `none`: the word stands for nobody in `expect`",
+        );
     }
     check_fill(workload, findings);
 }
@@ -130,14 +153,20 @@ pub(super) fn check_node(node: &Located<String>, nodes: &[Node], findings: &mut 
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("there are {}", known().take(8).collect::<Vec<_>>().join(", ")),
     };
-    findings.say_with_help(Code::E0008, node.mark, format!("no node is called `{}`", shortened(&node.value)), help);
+    findings.say_with_help(
+        Code::E0008,
+        node.mark,
+        format!("no node is called `{}`", shortened(&node.value)),
+        help,
+    );
     false
 }
 
 fn check_priority(workload: &Workload, classes: &BTreeSet<&str>, findings: &mut Findings) {
     if let Some(priority) = &workload.priority {
         if !(i64::from(i32::MIN)..=HIGHEST_PRIORITY).contains(&priority.value) {
-            let message = format!("a priority of {}: expected {} to {HIGHEST_PRIORITY}", priority.value, i32::MIN);
+            let message =
+                format!("a priority of {}: expected {} to {HIGHEST_PRIORITY}", priority.value, i32::MIN);
             let help = "above it are the system's own: `priorityClassName: system-cluster-critical`";
             findings.say_with_help(Code::E0020, priority.mark, message, help);
         }
@@ -170,9 +199,15 @@ fn check_resource(resource: &Located<String>, what: &str, findings: &mut Finding
     if KNOWN.contains(&name) || name.starts_with("hugepages-") || name.contains('/') {
         return;
     }
-    let message = format!("`{}` in `{what}` is no resource of Kubernetes: expected {}", shortened(name), KNOWN.join(", "));
+    let message = format!(
+        "`{}` in `{what}` is no resource of Kubernetes: expected {}",
+        shortened(name),
+        KNOWN.join(", ")
+    );
     match nearest(name, KNOWN) {
-        Some(near) => findings.say_with_help(Code::E0003, resource.mark, message, format!("did you mean `{near}`?")),
+        Some(near) => {
+            findings.say_with_help(Code::E0003, resource.mark, message, format!("did you mean `{near}`?"))
+        }
         None => findings.say(Code::E0003, resource.mark, message),
     }
 }
@@ -194,7 +229,10 @@ fn check_fill(workload: &Workload, findings: &mut Findings) {
 }
 
 /// A head start must lie within the amount.
-pub(super) fn check_start_at(memory: &crate::scenario::format::workload::MemoryFill, findings: &mut Findings) {
+pub(super) fn check_start_at(
+    memory: &crate::scenario::format::workload::MemoryFill,
+    findings: &mut Findings,
+) {
     if let Some(start) = &memory.start_at {
         if start.value.value > memory.amount.value.value {
             let message = format!("starts at {}, above the amount of {}", start.text, memory.amount.text);
@@ -212,7 +250,8 @@ pub(super) fn check_start_at(memory: &crate::scenario::format::workload::MemoryF
 
 /// The filler's arguments.
 fn arguments(fill: Option<&FillPlan>, workload: &Workload) -> Vec<String> {
-    let mut arguments = vec!["memory".to_owned(), "--amount".to_owned(), bytes(fill.map_or(0, |fill| fill.memory))];
+    let mut arguments =
+        vec!["memory".to_owned(), "--amount".to_owned(), bytes(fill.map_or(0, |fill| fill.memory))];
     if let Some(fill) = fill {
         if let Some(rate) = fill.rate {
             arguments.extend(["--rate".to_owned(), format!("{}/s", bytes(rate))]);
@@ -228,12 +267,17 @@ fn arguments(fill: Option<&FillPlan>, workload: &Workload) -> Vec<String> {
 }
 
 fn resources(amounts: &Entries<Amount>) -> Value {
-    amounts.iter().map(|(resource, amount)| (resource.value.clone(), json!(amount.text))).collect::<Map<_, _>>().into()
+    amounts
+        .iter()
+        .map(|(resource, amount)| (resource.value.clone(), json!(amount.text)))
+        .collect::<Map<_, _>>()
+        .into()
 }
 
 fn object(workload: &Workload) -> Value {
     let name = &workload.name.0;
-    let mut labels: Map<String, Value> = workload.labels.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
+    let mut labels: Map<String, Value> =
+        workload.labels.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
     labels.insert(WORKLOAD_LABEL.to_owned(), json!(name));
     let metadata = json!({ "name": name, "namespace": NAMESPACE, "labels": labels });
     let spec = pod_spec(workload);
@@ -269,8 +313,12 @@ fn pod_spec(workload: &Workload) -> Value {
     if !limits.is_empty() {
         container["resources"] = limits.into();
     }
-    let policy = restart_policy(workload.replicas.is_some(), workload.restart_policy.as_ref().map(|policy| policy.value));
-    let grace = workload.termination_grace_period_seconds.as_ref().map_or(DEFAULT_GRACE_SECONDS, |seconds| seconds.0);
+    let policy = restart_policy(
+        workload.replicas.is_some(),
+        workload.restart_policy.as_ref().map(|policy| policy.value),
+    );
+    let grace =
+        workload.termination_grace_period_seconds.as_ref().map_or(DEFAULT_GRACE_SECONDS, |seconds| seconds.0);
     let mut spec = json!({
         "containers": [container],
         "restartPolicy": policy.name(),
@@ -287,7 +335,8 @@ fn pod_spec(workload: &Workload) -> Value {
         spec["priorityClassName"] = json!(class.value);
     }
     if !workload.tolerations.is_empty() {
-        spec["tolerations"] = workload.tolerations.iter().map(|toleration| Tree::to_json(toleration)).collect();
+        spec["tolerations"] =
+            workload.tolerations.iter().map(|toleration| Tree::to_json(toleration)).collect();
     }
     spec
 }

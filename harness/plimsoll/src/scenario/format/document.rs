@@ -214,6 +214,7 @@ impl JsonSchema for Manifest {
             "anyOf": [
                 { "type": "string" },
                 {
+                    "description": "A Kubernetes object.",
                     "type": "object",
                     "required": ["apiVersion", "kind", "metadata"],
                     "properties": {

@@ -102,7 +102,8 @@ impl<'de> Deserialize<'de> for ConditionEntry {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Written, A::Error> {
-                BoundedCondition::deserialize(MapAccessDeserializer::new(map)).map(|bounded| Written::Bounded(Box::new(bounded)))
+                BoundedCondition::deserialize(MapAccessDeserializer::new(map))
+                    .map(|bounded| Written::Bounded(Box::new(bounded)))
             }
         }
 

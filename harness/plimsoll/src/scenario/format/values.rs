@@ -8,7 +8,9 @@ use std::time::Duration;
 use plimsoll_eviction::duration::parse_duration;
 use plimsoll_eviction::quantity::Quantity;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
+use serde::de::{
+    Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer,
+};
 
 use crate::scenario::located::Located;
 use crate::scenario::tree::shortened;
@@ -79,9 +81,12 @@ impl Scalar for Amount {
     const EXPECTED: &'static str = "a quantity such as 400Mi";
 
     fn read(text: &str) -> Result<Self, String> {
-        let quantity: Quantity = text.parse().map_err(|error| two_lines(&error))?;
+        let quantity = quantity(text)?;
         if quantity.sign().is_lt() {
-            return Err(format!("{:?} is negative: expected a quantity of at least 0, such as 400Mi", shortened(text)));
+            return Err(format!(
+                "{:?} is negative: expected a quantity of at least 0, such as 400Mi",
+                shortened(text)
+            ));
         }
         Ok(Self { text: text.to_owned(), value: quantity.value() })
     }
@@ -158,7 +163,9 @@ impl Scalar for Rate {
         }
         match u64::try_from(Amount::read(amount)?.value) {
             Ok(bytes) if bytes > 0 => Ok(Self(bytes)),
-            _ => Err(format!("{shown:?} never gets anywhere: expected more than 0\nleave the rate out to fill as fast as the machine can")),
+            _ => Err(format!(
+                "{shown:?} never gets anywhere: expected more than 0\nleave the rate out to fill as fast as the machine can"
+            )),
         }
     }
 }
@@ -192,7 +199,11 @@ impl Scalar for Time {
         parse_duration(text).map(Self).map_err(|error| {
             let bare = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
             if bare && text != "0" {
-                format!("{:?} is a number without a unit: expected a duration such as 30s\ndid you mean `{}s`?", shortened(text), shortened(text))
+                format!(
+                    "{:?} is a number without a unit: expected a duration such as 30s\ndid you mean `{}s`?",
+                    shortened(text),
+                    shortened(text)
+                )
             } else {
                 two_lines(&error)
             }
@@ -233,11 +244,16 @@ impl Scalar for Name {
         if text.bytes().all(inside) && !text.starts_with('-') && !text.ends_with('-') {
             return Ok(Self(text.to_owned()));
         }
-        let better: String =
-            text.to_lowercase().chars().map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' }).collect();
+        let better: String = text
+            .to_lowercase()
+            .chars()
+            .map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' })
+            .collect();
         let better = better.trim_matches('-');
-        let mut message =
-            format!("{:?} is no name: expected lower-case letters, digits and dashes, with a letter or digit at both ends", shortened(text));
+        let mut message = format!(
+            "{:?} is no name: expected lower-case letters, digits and dashes, with a letter or digit at both ends",
+            shortened(text)
+        );
         if !better.is_empty() {
             message += &format!("\nhow about `{better}`?");
         }
@@ -261,6 +277,26 @@ impl JsonSchema for Name {
 }
 
 deserialize_scalar!(Amount, Size, Rate, Time, Name);
+
+/// Reads a quantity; where it is one but for a `B` at its end, says so.
+///
+/// # Errors
+/// What is wrong with it; what follows the first line is help.
+pub fn quantity(text: &str) -> Result<Quantity, String> {
+    text.parse().map_err(|error| {
+        let bare = text.trim_end_matches(['b', 'B']);
+        let letters = bare.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+        let number = &bare[..bare.len() - letters.len()];
+        let letter = letters.trim_end_matches(['i', 'I']).to_uppercase();
+        if bare == text || number.is_empty() || !["K", "M", "G", "T", "P", "E"].contains(&letter.as_str()) {
+            return two_lines(&error);
+        }
+        format!(
+            "{:?} is not a quantity: Kubernetes writes no B\ndid you mean `{number}{letter}i`?",
+            shortened(text)
+        )
+    })
+}
 
 /// An error as one sentence, its suggestion on a line of its own.
 fn two_lines(error: &dyn fmt::Display) -> String {
@@ -426,7 +462,9 @@ impl<'de, T: Scalar + Deserialize<'de> + Clone> Deserialize<'de> for Bounds<T> {
         Ok(match value_or_mapping::<T, Ends<T>, D>(deserializer)? {
             Either::Value(value) => Self { at_least: Some(value.clone()), at_most: Some(value) },
             Either::Mapping(Ends { at_least: None, at_most: None }) => {
-                return Err(D::Error::custom("a band without ends holds everything: expected `atLeast`, `atMost` or both"));
+                return Err(D::Error::custom(
+                    "a band without ends holds everything: expected `atLeast`, `atMost` or both",
+                ));
             }
             Either::Mapping(ends) => Self { at_least: ends.at_least, at_most: ends.at_most },
         })
@@ -457,7 +495,9 @@ impl Scalar for Count {
     const EXPECTED: &'static str = "a whole number of at least 0";
 
     fn read(text: &str) -> Result<Self, String> {
-        text.parse().map(Self).map_err(|_| format!("{:?} is no count: expected {}", shortened(text), Self::EXPECTED))
+        text.parse()
+            .map(Self)
+            .map_err(|_| format!("{:?} is no count: expected {}", shortened(text), Self::EXPECTED))
     }
 }
 

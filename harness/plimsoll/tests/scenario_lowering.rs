@@ -1,0 +1,212 @@
+//! What scenarios are lowered to, where the scenarios that are committed do not show it.
+
+use plimsoll::plan::{
+    Action, Band, Expect, FillTarget, HOG_IMAGE, NAMESPACE, Plan, ReplacedOn, Until, WORKLOAD_LABEL, fits,
+    lower,
+};
+use plimsoll::scenario::{Code, Files, Loaded, parse};
+use serde_json::{Value, json};
+
+fn load(spec: &str, files: &Files) -> Loaded {
+    let text = format!(
+        "apiVersion: plimsoll.dev/v1alpha1\nkind: Scenario\nmetadata: {{name: lowered}}\nspec:\n{spec}"
+    );
+    match parse("folder/lowered.yaml", &text) {
+        Ok(parsed) => parsed.with_files(files),
+        Err(diagnostics) => panic!("{diagnostics}"),
+    }
+}
+
+fn plan(spec: &str) -> Plan {
+    match lower(&load(spec, &Files::new())) {
+        Ok(lowered) => lowered.plan,
+        Err(diagnostics) => panic!("{diagnostics}"),
+    }
+}
+
+fn names(objects: &[plimsoll::plan::PlannedObject]) -> Vec<String> {
+    objects
+        .iter()
+        .map(|planned| {
+            let text = |pointer: &str| {
+                planned.object.pointer(pointer).and_then(Value::as_str).unwrap_or("?").to_owned()
+            };
+            format!("{}/{}", text("/kind"), text("/metadata/name"))
+        })
+        .collect()
+}
+
+const WEB: &str = "  manifests:
+  - {apiVersion: v1, kind: Service, metadata: {name: web}, spec: {}}
+  - {apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {replicas: 3, template: {spec: {containers: []}}}}
+  - {apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: default}}
+  - {apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: 'system:reader'}}
+";
+
+#[test]
+fn a_bare_name_stands_for_every_object_of_it() {
+    let plan =
+        plan(&format!("{WEB}  steps: [{{start: web}}, {{observe: 1s}}]\n  expect: {{survive: web}}\n"));
+    assert_eq!(names(&plan.workloads["web"].objects), ["Service/web", "Deployment/web"]);
+    assert_eq!(plan.workloads["web"].pods, 3);
+    assert_eq!(names(&plan.objects), ["ConfigMap/settings", "ClusterRole/system:reader"]);
+}
+
+#[test]
+fn an_object_named_with_its_kind_stands_by_itself() {
+    let plan = plan(&format!(
+        "{WEB}  steps: [{{start: Deployment/web}}, {{wait: {{for: Running, within: 5s}}}}, {{start: Service/web}}, {{observe: 1s}}]\n  \
+         expect: {{survive: Deployment/web}}\n"
+    ));
+    assert_eq!(names(&plan.workloads["deployment.web"].objects), ["Deployment/web"]);
+    assert_eq!(names(&plan.workloads["service.web"].objects), ["Service/web"]);
+    assert_eq!(plan.steps[0].action, Action::Start(vec!["deployment.web".into()]));
+    let Action::Wait(wait) = &plan.steps[1].action else { panic!("{:?}", plan.steps[1]) };
+    assert_eq!(wait.until, Until::Running(vec!["deployment.web".into()]));
+    assert_eq!(plan.expectations[0].expect, Expect::Survive(vec!["deployment.web".into()]));
+    let label = plan.workloads["deployment.web"].objects[0].object.pointer("/spec/template/metadata/labels");
+    assert_eq!(label, Some(&json!({ WORKLOAD_LABEL: "deployment.web" })));
+}
+
+#[test]
+fn objects_get_a_namespace_and_labels_where_they_can_have_them() {
+    let plan =
+        plan(&format!("{WEB}  steps: [{{start: web}}, {{observe: 1s}}]\n  expect: {{survive: web}}\n"));
+    let [settings, role] = plan.objects.as_slice() else { panic!("{:?}", names(&plan.objects)) };
+    assert_eq!(settings.object["metadata"]["namespace"], "default");
+    assert_eq!(role.object["metadata"].get("namespace"), None);
+    assert_eq!(role.object["metadata"]["labels"][WORKLOAD_LABEL], "system-reader");
+    assert_eq!(plan.workloads["web"].objects[0].object["metadata"]["namespace"], NAMESPACE);
+}
+
+#[test]
+fn an_object_that_no_step_starts_can_be_expected_to_survive() {
+    let plan = plan(&format!(
+        "{WEB}  steps: [{{wait: {{for: Running, within: 9s}}}}]\n  expect: {{survive: web}}\n"
+    ));
+    assert_eq!(plan.objects.len(), 4);
+    assert!(plan.workloads["web"].objects.is_empty());
+    assert_eq!(plan.workloads["web"].pods, 3);
+}
+
+#[test]
+fn a_workload_is_a_plain_pod_or_deployment() {
+    let plan = plan(
+        "  workloads:
+  - name: one
+    node: worker
+    priority: -5
+    requests: {memory: 50Mi}
+    shutdownDelay: 1m30s
+    tolerations: [{operator: Exists}]
+    labels: {team: blue}
+    fill: {memory: {amount: 0.5Gi, rate: 1500Ki/s, startAt: 100Mi}}
+  - {name: two, replicas: 2, priorityClassName: system-node-critical}
+  steps: [{start: [one, two]}, {observe: 1s}]
+  expect: {survive: [one, two]}
+",
+    );
+    assert_eq!(names(&plan.objects), ["PriorityClass/plimsoll-n5"]);
+    assert_eq!(plan.objects[0].object["value"], -5);
+    let pod = &plan.workloads["one"].objects[0].object;
+    assert_eq!(pod["metadata"]["labels"], json!({ WORKLOAD_LABEL: "one", "team": "blue" }));
+    assert_eq!(
+        pod["spec"],
+        json!({
+            "automountServiceAccountToken": false,
+            "containers": [{
+                "name": "filler",
+                "image": HOG_IMAGE,
+                "imagePullPolicy": "Never",
+                "args": ["memory", "--amount", "512Mi", "--rate", "1500Ki/s", "--start-at", "100Mi", "--shutdown-delay", "1m30s"],
+                "resources": { "requests": { "memory": "50Mi" } },
+            }],
+            "enableServiceLinks": false,
+            "nodeSelector": { "kubernetes.io/hostname": "worker" },
+            "priorityClassName": "plimsoll-n5",
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 5,
+            "tolerations": [{ "operator": "Exists" }],
+        })
+    );
+    let deployment = &plan.workloads["two"].objects[0].object;
+    assert_eq!(deployment["kind"], "Deployment");
+    assert_eq!(
+        deployment["spec"]["selector"]["matchLabels"],
+        deployment["spec"]["template"]["metadata"]["labels"]
+    );
+    assert_eq!(deployment["spec"]["template"]["spec"]["restartPolicy"], "Always");
+    assert_eq!(deployment["spec"]["template"]["spec"]["priorityClassName"], "system-node-critical");
+}
+
+#[test]
+fn defaults_are_filled_in() {
+    let plan = plan(
+        "  workloads: [{name: one}]\n  steps: [{start: one}, {wait: {for: Running, within: 1m}}]\n  expect: {evicted: []}\n",
+    );
+    assert_eq!((plan.kubernetes.as_str(), plan.nodes.len()), ("1.36.3", 1));
+    let node = &plan.nodes[0];
+    assert_eq!((node.name.as_str(), node.memory, node.nodefs.size), ("worker", 2 << 30, 2 << 30));
+    assert_eq!(plan.expectations[0].expect, Expect::Evicted(Vec::new()));
+}
+
+#[test]
+fn expectations_keep_their_order_and_places() {
+    let plan = plan(
+        "  workloads: [{name: one, replicas: 1}, {name: two}]
+  steps:
+  - start: [one, two]
+  - fill: {node: worker, memory: {amount: 3Gi, rate: 5Mi/s}}
+  - wait: {for: evictions, within: 10m}
+  expect:
+    oomKills: none
+    replaced: {one: {on: worker, loops: 2}}
+    evicted: [[two, one]]
+    terminated: {two: 5s}
+",
+    );
+    let keys: Vec<&str> = plan.expectations.iter().map(|expectation| expectation.expect.key()).collect();
+    assert_eq!(keys, ["oomKills", "replaced", "evicted", "terminated"]);
+    let lines: Vec<u32> = plan.expectations.iter().map(|expectation| expectation.location.line).collect();
+    assert_eq!(lines, [11, 12, 13, 14]);
+    assert_eq!(plan.expectations[0].location.to_string(), "folder/lowered.yaml:11:5");
+    let Expect::Replaced(replaced) = &plan.expectations[1].expect else {
+        panic!("{:?}", plan.expectations[1])
+    };
+    assert_eq!(replaced.on, Some(ReplacedOn::Node("worker".into())));
+    assert_eq!(replaced.times, Band { at_least: Some(1), at_most: None });
+    assert_eq!(replaced.loops, Band { at_least: Some(2), at_most: Some(2) });
+    let Action::Fill { target, fill } = &plan.steps[1].action else { panic!("{:?}", plan.steps[1]) };
+    assert_eq!(*target, FillTarget::Node("worker".into()));
+    assert_eq!(fill.rate, Some(5 << 20));
+}
+
+#[test]
+fn manifests_keep_their_own_places() {
+    let text = "# a comment\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: first}\n---\napiVersion: v1\nkind: List\nitems:\n- \
+                {apiVersion: v1, kind: ConfigMap, metadata: {name: second}, data: {mode: yes, octal: 0644}}\n";
+    let files: Files = [("./sub/all.yaml".to_owned(), Ok(text.to_owned()))].into();
+    let loaded = load(
+        "  manifests: [./sub/all.yaml]\n  workloads: [{name: one}]\n  steps: [{start: one}, {observe: 1s}]\n  expect: {survive: one}\n",
+        &files,
+    );
+    let plan = lower(&loaded).expect("a plan").plan;
+    let places: Vec<String> = plan.objects.iter().map(|planned| planned.location.to_string()).collect();
+    assert_eq!(places, ["folder/sub/all.yaml:3:1", "folder/sub/all.yaml:10:3"]);
+    // As kubectl reads them.
+    assert_eq!(plan.objects[1].object["data"], json!({ "mode": true, "octal": 420 }));
+}
+
+#[test]
+fn a_machine_that_is_too_small_is_said_so() {
+    let loaded = load(
+        "  cluster: {nodes: [{name: a, memory: 4Gi}, {name: b, memory: 4Gi}]}\n  workloads: [{name: one}]\n  \
+         steps: [{start: one}, {observe: 1s}]\n  expect: {survive: one}\n",
+        &Files::new(),
+    );
+    let plan = lower(&loaded).expect("a plan").plan;
+    assert_eq!(fits(&plan, &loaded, 16 << 30), None);
+    let problem = fits(&plan, &loaded, 8 << 30).expect("too small");
+    assert_eq!(problem.code, Code::E0021);
+    assert_eq!(loaded.sources.diagnostic(problem).location.line, 5);
+}
