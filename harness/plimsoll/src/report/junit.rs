@@ -73,7 +73,7 @@ fn case(verdict: &Verdict, finding: &Finding) -> TestCase {
     status.set_type(finding.key.as_str());
     status.set_message(finding.because.as_str());
     status.set_description(description(verdict, finding));
-    let mut case = TestCase::new(format!("{}: {}", finding.key, finding.title), status);
+    let mut case = TestCase::new(finding.title.as_str(), status);
     case.set_classname(verdict.scenario.as_str());
     if finding.state == State::Held {
         case.set_system_out(finding.because.as_str());

@@ -56,12 +56,18 @@ impl Case {
         }
     }
 
-    /// Something expected did not happen: a violation if the run could have shown it, a doubt where it could not.
-    pub(super) fn absent(&mut self, text: impl Into<String>, doubts: Vec<Reason>) {
+    /// Something expected did not happen: a violation if the run could have shown it, a doubt where it could not. The
+    /// evidence is what was so instead.
+    pub(super) fn absent(
+        &mut self,
+        text: impl Into<String>,
+        evidence: impl IntoIterator<Item = Evidence>,
+        doubts: Vec<Reason>,
+    ) {
         if doubts.is_empty() {
-            self.violated(text, []);
+            self.violated(text, evidence);
         } else {
-            self.doubt(text, []);
+            self.doubt(text, evidence);
             self.doubts(doubts);
         }
     }

@@ -8,8 +8,10 @@ use plimsoll_eviction::signal::Signal;
 use super::coverage::STALE_SECONDS;
 use super::ends::{self, PodEnd};
 use super::history::{History, PodHistory};
-use super::model::{End, KubeletEviction, Moment};
+use super::model::{End, Evidence, KubeletEviction, Moment};
+use super::outcome::end_words;
 use super::signals::{self, Threshold};
+use super::words;
 use crate::observe::{Fact, Timeline};
 use crate::plan::{NodePlan, Plan};
 
@@ -85,7 +87,9 @@ impl<'a> Context<'a> {
         evictions.retain(|eviction| {
             let resource = eviction.what.resource.as_deref();
             resource.is_none_or(|resource| resource == signal.resource().name())
-                && self.signal_of(eviction).is_none_or(|found| found == signal || self.was_below(eviction, signal))
+                && self
+                    .signal_of(eviction)
+                    .is_none_or(|found| found == signal || self.was_below(eviction, signal))
         });
         evictions
     }
@@ -142,6 +146,35 @@ impl<'a> Context<'a> {
             [one] => Some(*one),
             _ => None,
         }
+    }
+
+    /// What became of a workload's pods, for where something else was expected of them.
+    pub(super) fn instead(&self, workload: &str) -> (String, Vec<Evidence>) {
+        let ends: Vec<String> = self.pods_of(workload).map(|(_, pod)| end_words(&pod.end)).collect();
+        let evidence = self.pods_of(workload).flat_map(|(_, pod)| pod.evidence.clone()).collect();
+        (if ends.is_empty() { "no pod of it was seen".to_owned() } else { ends.join(", ") }, evidence)
+    }
+
+    /// How near each node came to its thresholds of memory, for where more was expected.
+    pub(super) fn nearest(&self) -> (Vec<String>, Vec<Evidence>) {
+        let mut told = Vec::new();
+        let mut evidence = Vec::new();
+        for node in &self.plan.nodes {
+            for signal in [Signal::MemoryAvailable, Signal::AllocatableMemoryAvailable] {
+                let highest = self.thresholds(&node.name, signal).first().map(|threshold| threshold.value);
+                let least =
+                    self.history.least(&node.name, signal, self.history.began(), self.history.ended());
+                if let (Some(highest), Some((sample, least))) = (highest, least) {
+                    let (least, highest) = (words::bytes(least), words::bytes(highest));
+                    let name = &node.name;
+                    told.push(format!(
+                        "{signal} of {name} never fell below {least}; its threshold is {highest}"
+                    ));
+                    evidence.push(sample.evidence());
+                }
+            }
+        }
+        (told, evidence)
     }
 
     /// Which of two evictions was decided first; nothing if that can not be told.

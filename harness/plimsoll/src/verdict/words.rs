@@ -206,10 +206,8 @@ pub fn describe(observation: &Observation) -> String {
         Fact::OomKill { node, kill: what } => format!("{node}: {}", kill(what)),
         Fact::ComponentEnded { part, component, status } => format!("{part}: {component} ended: {status}"),
         Fact::Gap { source, reason, resumed, .. } => {
-            format!(
-                "{source} {}: {reason}",
-                if *resumed { "were not watched for a while" } else { "are not watched" }
-            )
+            let since = if *resumed { "watched again after a gap" } else { "not watched any more" };
+            format!("{source}: {since}: {reason}")
         }
         Fact::Finished => "steps over".to_owned(),
     }

@@ -8,7 +8,7 @@ use super::super::bounds::Bounds;
 use super::super::case::Case;
 use super::super::context::Context;
 use super::super::coverage::Source;
-use super::super::history::{ConditionChange, evidence};
+use super::super::history::{ConditionChange, Seen, evidence};
 use super::super::words;
 use crate::plan::{ConditionExpectation, Until};
 
@@ -102,7 +102,13 @@ fn counts(
             doubts.extend(context.history.script_doubts(context.plan, |until| {
                 matches!(until, Until::Condition { .. } | Until::Evictions(_))
             }));
-            case.absent(format!("{condition} was not raised on {node}{times}"), doubts);
+            let (nearest, evidence) = context.nearest();
+            let text = format!("{condition} was not raised on {node}{times}");
+            case.absent(
+                std::iter::once(text).chain(nearest).collect::<Vec<_>>().join("; "),
+                evidence,
+                doubts,
+            );
         }
         differ |= seen != wanted;
     }
@@ -146,10 +152,13 @@ fn judge_one(context: &Context<'_>, expected: &ConditionExpectation, this: &Rais
     let Some(clear) = this.clear else {
         if expected.cleared {
             let mut doubts = context.history.run_doubts();
+            doubts.extend(context.history.blind(Source::Nodes, raise.latest, context.history.ended()));
             doubts.extend(
                 context.history.script_doubts(context.plan, |until| matches!(until, Until::Condition { .. })),
             );
-            case.absent(format!("{condition} was not cleared on {node} before the end"), doubts);
+            let last = context.history.nodes.get(node.as_str()).and_then(|versions| versions.last());
+            let text = format!("{condition} was not cleared on {node} before the end");
+            case.absent(text, last.map(Seen::evidence), doubts);
         }
         return;
     };

@@ -77,38 +77,19 @@ fn mentions(groups: &[BTreeSet<String>]) -> BTreeMap<&str, Vec<usize>> {
 }
 
 fn missing(context: &Context<'_>, workload: &str, seen: usize, wanted: usize, case: &mut Case) {
+    let (what, mut evidence) = context.instead(workload);
     let text = if seen == 0 {
-        format!("{workload} was not evicted{}", instead(context, workload))
+        let (nearest, samples) = context.nearest();
+        evidence.extend(samples);
+        std::iter::once(format!("{workload} was not evicted: {what}"))
+            .chain(nearest)
+            .collect::<Vec<_>>()
+            .join("; ")
     } else {
         format!("{workload} was evicted {} and not {wanted}", words::count(seen, "time"))
     };
-    case.absent(
-        text,
-        context.history.absence_doubts(context.plan, |until| matches!(until, Until::Evictions(_))),
-    );
-}
-
-/// What became of a workload that was not evicted, and how near it came.
-fn instead(context: &Context<'_>, workload: &str) -> String {
-    let ends: Vec<String> =
-        context.pods_of(workload).map(|(_, pod)| super::super::outcome::end_words(&pod.end)).collect();
-    let what = if ends.is_empty() { "no pod of it was seen".to_owned() } else { ends.join(", ") };
-    let mut pressure = Vec::new();
-    for node in &context.plan.nodes {
-        for signal in [Signal::MemoryAvailable, Signal::AllocatableMemoryAvailable] {
-            let highest = context.thresholds(&node.name, signal).first().map(|threshold| threshold.value);
-            let least =
-                context.history.least(&node.name, signal, context.history.began(), context.history.ended());
-            if let (Some(highest), Some((_, least))) = (highest, least) {
-                let name = &node.name;
-                let (least, highest) = (words::bytes(least), words::bytes(highest));
-                pressure
-                    .push(format!("{signal} of {name} was at least {least} with a threshold of {highest}"));
-            }
-        }
-    }
-    let pressure = if pressure.is_empty() { String::new() } else { format!("; {}", pressure.join(", ")) };
-    format!(": {what}{pressure}")
+    let doubts = context.history.absence_doubts(context.plan, |until| matches!(until, Until::Evictions(_)));
+    case.absent(text, evidence, doubts);
 }
 
 fn check_order(

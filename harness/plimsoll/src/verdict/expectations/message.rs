@@ -14,7 +14,9 @@ pub(super) fn judge(context: &Context<'_>, expected: &MessageExpectation, case: 
     if own.peek().is_none() {
         let doubts =
             context.history.absence_doubts(context.plan, |until| matches!(until, Until::Evictions(_)));
-        case.absent(format!("{workload} was not evicted, so nothing was said about it"), doubts);
+        let (what, evidence) = context.instead(workload);
+        let text = format!("{workload} was not evicted, so nothing was said about it: {what}");
+        case.absent(text, evidence, doubts);
     }
     for eviction in own {
         judge_one(expected, eviction, case);

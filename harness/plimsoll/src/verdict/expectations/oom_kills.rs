@@ -43,7 +43,8 @@ pub(super) fn judge(context: &Context<'_>, workloads: &BTreeSet<String>, case: &
     for name in workloads.iter().filter(|name| !killed.contains_key(name.as_str())) {
         let mut doubts = blindness(context);
         doubts.extend(history.script_doubts(context.plan, |until| matches!(until, Until::OomKills(_))));
-        case.absent(format!("{name} was not OOM-killed"), doubts);
+        let (what, evidence) = context.instead(name);
+        case.absent(format!("{name} was not OOM-killed: {what}"), evidence, doubts);
     }
     case.doubts(blindness(context));
     if killed.is_empty() {

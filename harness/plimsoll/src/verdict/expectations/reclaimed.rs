@@ -42,7 +42,9 @@ pub(super) fn judge(
     if evictions.is_empty() {
         let doubts =
             context.history.absence_doubts(context.plan, |until| matches!(until, Until::Evictions(_)));
-        case.absent(format!("nobody was evicted for {signal}, so nothing was reclaimed"), doubts);
+        let (nearest, evidence) = context.nearest();
+        let text = format!("nobody was evicted for {signal}, so nothing was reclaimed");
+        case.absent(std::iter::once(text).chain(nearest).collect::<Vec<_>>().join("; "), evidence, doubts);
         return;
     }
     let mut sum: i64 = 0;
@@ -73,23 +75,21 @@ pub(super) fn judge(
         );
         if band.holds(sum) {
             case.proven(text, evidence);
-        } else {
+        } else if band.at_most.is_some_and(|most| sum > most) {
             case.violated(text, evidence);
+        } else {
+            // An eviction that was missed would have given back more.
+            case.absent(text, evidence, context.history.completeness_doubts());
         }
     }
     if minimum_reclaim {
         judge_minimum(context, &evictions, signal, case);
     }
-    // An eviction that was missed would have given back more.
     case.doubts(context.history.completeness_doubts());
 }
 
 /// What was available before and after one eviction; nothing where a sample is missing or stale.
-pub(super) fn of_eviction(
-    context: &Context<'_>,
-    eviction: &Eviction<'_>,
-    signal: Signal,
-) -> Option<Reclaim> {
+pub(super) fn of_eviction(context: &Context<'_>, eviction: &Eviction<'_>, signal: Signal) -> Option<Reclaim> {
     let history = &context.history;
     let node = eviction.node();
     let ended = eviction.ended()?;

@@ -26,11 +26,10 @@ pub(super) fn judge(context: &Context<'_>, workloads: &BTreeSet<String>, case: &
         }
     }
     for name in workloads.iter().filter(|name| !rejected.contains_key(name.as_str())) {
-        let ends: Vec<String> = context.pods_of(name).map(|(_, pod)| end_words(&pod.end)).collect();
-        let what = if ends.is_empty() { "no pod of it was seen".to_owned() } else { ends.join(", ") };
+        let (what, evidence) = context.instead(name);
         let doubts =
             context.history.absence_doubts(context.plan, |until| matches!(until, Until::Rejections(_)));
-        case.absent(format!("{name} was not rejected: {what}"), doubts);
+        case.absent(format!("{name} was not rejected: {what}"), evidence, doubts);
     }
     case.doubts(context.history.completeness_doubts());
     if rejected.is_empty() {

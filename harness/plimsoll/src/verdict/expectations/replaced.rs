@@ -6,7 +6,7 @@ use super::super::ends::PodEnd;
 use super::super::model::{End, Evidence};
 use super::super::outcome::end_words;
 use super::super::words;
-use crate::plan::{ReplacedExpectation, ReplacedOn, Until};
+use crate::plan::{Band, ReplacedExpectation, ReplacedOn, Until};
 
 /// A pod and the evicted one that it stands in for.
 struct Succession<'c> {
@@ -27,7 +27,12 @@ pub(super) fn judge(context: &Context<'_>, expected: &ReplacedExpectation, case:
     if !evicted {
         let doubts =
             context.history.absence_doubts(context.plan, |until| matches!(until, Until::Evictions(_)));
-        case.absent(format!("no pod of {workload} was evicted, so none was replaced"), doubts);
+        let (what, evidence) = context.instead(workload);
+        case.absent(
+            format!("no pod of {workload} was evicted, so none was replaced: {what}"),
+            evidence,
+            doubts,
+        );
         return;
     }
     let successions = successions(context, &pods);
@@ -37,15 +42,11 @@ pub(super) fn judge(context: &Context<'_>, expected: &ReplacedExpectation, case:
     case.doubts(context.history.completeness_doubts());
     if successions.is_empty() && expected.times.at_most != Some(0) {
         let doubts = context.history.absence_doubts(context.plan, |_| false);
-        case.absent(format!("no successor of {workload} appeared"), doubts);
+        case.absent(format!("no successor of {workload} appeared"), context.instead(workload).1, doubts);
     }
-    let number = i64::try_from(successions.len()).unwrap_or(i64::MAX);
-    let times = format!("{workload} had {}", words::count(successions.len(), "successor"));
-    if expected.times.holds(number) {
-        case.proven(times, evidence());
-    } else {
-        case.violated(format!("{times}; expected {}", words::band("pid", &expected.times)), evidence());
-    }
+    let number = words::count(successions.len(), "successor");
+    let times = format!("{workload} had {number}");
+    count(context, &times, successions.len(), &expected.times, evidence().collect(), case);
     let came_back =
         |pair: &&Succession<'_>| pair.same_node() && matches!(pair.after.end, End::EvictedByKubelet(_));
     let loops = successions.iter().filter(came_back).count();
@@ -53,11 +54,7 @@ pub(super) fn judge(context: &Context<'_>, expected: &ReplacedExpectation, case:
         "a successor came back to the same node and was evicted again {}",
         words::count(loops, "time")
     );
-    if expected.loops.holds(i64::try_from(loops).unwrap_or(i64::MAX)) {
-        case.proven(text, evidence());
-    } else {
-        case.violated(format!("{text}; expected {}", words::band("pid", &expected.loops)), evidence());
-    }
+    count(context, &text, loops, &expected.loops, evidence().collect(), case);
     let Some(last) = successions.last() else { return };
     if let Some(on) = &expected.on {
         for pair in &successions {
@@ -65,7 +62,27 @@ pub(super) fn judge(context: &Context<'_>, expected: &ReplacedExpectation, case:
         }
     }
     if let Some(running) = expected.running {
-        judge_running(last.after, running, case);
+        judge_running(context, last.after, running, case);
+    }
+}
+
+/// Judges a count: too many is a violation, too few is one only where everything could be seen.
+fn count(
+    context: &Context<'_>,
+    text: &str,
+    number: usize,
+    band: &Band,
+    evidence: Vec<Evidence>,
+    case: &mut Case,
+) {
+    let number = i64::try_from(number).unwrap_or(i64::MAX);
+    let expected = format!("{text}; expected {}", words::band("pid", band));
+    if band.holds(number) {
+        case.proven(text, evidence);
+    } else if band.at_most.is_some_and(|most| number > most) {
+        case.violated(expected, evidence);
+    } else {
+        case.absent(expected, evidence, context.history.absence_doubts(context.plan, |_| false));
     }
 }
 
@@ -114,6 +131,7 @@ fn judge_place(context: &Context<'_>, on: &ReplacedOn, pair: &Succession<'_>, la
         let doubts = context.history.run_doubts();
         case.absent(
             format!("{name} went nowhere ({}), and not to {wanted}", end_words(&pair.after.end)),
+            evidence(),
             doubts,
         );
     } else {
@@ -121,11 +139,11 @@ fn judge_place(context: &Context<'_>, on: &ReplacedOn, pair: &Succession<'_>, la
     }
 }
 
-fn judge_running(last: &PodEnd, running: bool, case: &mut Case) {
+fn judge_running(context: &Context<'_>, last: &PodEnd, running: bool, case: &mut Case) {
     let text = format!("the last successor, {}: {}", last.name, end_words(&last.end));
     if (last.end == End::Running) == running {
         case.proven(text, last.evidence.clone());
     } else {
-        case.violated(text, last.evidence.clone());
+        case.absent(text, last.evidence.clone(), context.history.completeness_doubts());
     }
 }

@@ -17,7 +17,8 @@ pub(super) fn judge(context: &Context<'_>, workloads: &[String], case: &mut Case
             context.plan.workloads.get(workload).map_or(1, |workload| workload.pods.max(1)) as usize;
         if pods.len() < planned {
             let text = format!("{workload}: {} of {planned} ever appeared", words::count(pods.len(), "pod"));
-            case.absent(text, context.history.absence_doubts(context.plan, |_| false));
+            let evidence = pods.iter().flat_map(|(_, pod)| pod.evidence.clone());
+            case.absent(text, evidence, context.history.absence_doubts(context.plan, |_| false));
         }
         for (history, pod) in pods {
             judge_pod(context, history, pod, case);
@@ -31,7 +32,7 @@ fn judge_pod(context: &Context<'_>, history: &PodHistory<'_>, pod: &PodEnd, case
         End::Running => {}
         End::Pending { .. } => {
             let text = format!("{name} did not run at the end: {}", end_words(&pod.end));
-            case.absent(text, context.history.absence_doubts(context.plan, |_| false));
+            case.absent(text, pod.evidence.clone(), context.history.absence_doubts(context.plan, |_| false));
             return;
         }
         end => case.violated(format!("{name} did not survive: {}", end_words(end)), pod.evidence.clone()),

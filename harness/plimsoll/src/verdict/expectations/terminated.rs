@@ -46,7 +46,8 @@ pub(super) fn judge(context: &Context<'_>, workload: &str, seconds: &Band, case:
         let doubts = context
             .history
             .absence_doubts(context.plan, |until| matches!(until, Until::Evictions(_) | Until::Gone(_)));
-        case.absent(format!("no pod of {workload} was terminated"), doubts);
+        let (what, evidence) = context.instead(workload);
+        case.absent(format!("no pod of {workload} was terminated: {what}"), evidence, doubts);
     }
 }
 

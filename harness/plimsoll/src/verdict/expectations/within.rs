@@ -20,7 +20,9 @@ pub(super) fn judge(context: &Context<'_>, signal: &str, limit: Duration, case: 
     if evictions.is_empty() {
         let doubts =
             context.history.absence_doubts(context.plan, |until| matches!(until, Until::Evictions(_)));
-        case.absent(format!("nobody was evicted for {signal}"), doubts);
+        let (nearest, evidence) = context.nearest();
+        let text = format!("nobody was evicted for {signal}");
+        case.absent(std::iter::once(text).chain(nearest).collect::<Vec<_>>().join("; "), evidence, doubts);
     }
     for (index, eviction) in evictions.iter().enumerate() {
         let (node, name) = (eviction.node(), &eviction.pod.name);

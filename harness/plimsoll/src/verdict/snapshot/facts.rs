@@ -76,7 +76,8 @@ impl Facts {
             })
         });
         list("evicted", evicted.collect());
-        let conditions = self.conditions.iter().map(|(node, changes)| format!("  {node}: {}", changes.join(", ")));
+        let conditions =
+            self.conditions.iter().map(|(node, changes)| format!("  {node}: {}", changes.join(", ")));
         list("conditions", conditions.collect());
         list("oomKills", self.oom_kills.iter().map(|kill| format!("- {kill}")).collect());
         list("rejected", self.rejected.iter().map(|rejected| format!("- {rejected}")).collect());
@@ -103,15 +104,17 @@ fn evicted(context: &Context<'_>) -> Vec<BTreeSet<(String, String)>> {
     });
     let expected = expected.unwrap_or_default();
     let together = |one: &Eviction<'_>, other: &Eviction<'_>| {
-        let in_one_group =
-            expected.iter().any(|group| group.contains(one.pod.called()) && group.contains(other.pod.called()));
+        let in_one_group = expected
+            .iter()
+            .any(|group| group.contains(one.pod.called()) && group.contains(other.pod.called()));
         (in_one_group && one.pod.called() != other.pod.called()) || context.order(one, other).is_none()
     };
     let evictions = context.evictions();
     let groups = evictions.chunk_by(together);
     groups
         .map(|group| {
-            let named = |eviction: &Eviction<'_>| (eviction.pod.called().to_owned(), masked(context, eviction));
+            let named =
+                |eviction: &Eviction<'_>| (eviction.pod.called().to_owned(), masked(context, eviction));
             group.iter().map(named).collect()
         })
         .collect()
@@ -135,7 +138,8 @@ fn masked(context: &Context<'_>, eviction: &Eviction<'_>) -> String {
         let threshold = if thresholds.len() == 1 { figures.threshold.to_string() } else { MASK.to_owned() };
         let _ = write!(text, " Threshold quantity: {threshold}, available: {MASK}.");
     }
-    let offenders = pod.iter().map(|pod| ("Pod", pod)).chain(containers.iter().map(|container| ("Container", container)));
+    let offenders =
+        pod.iter().map(|pod| ("Pod", pod)).chain(containers.iter().map(|container| ("Container", container)));
     for (kind, Offender { name, request, .. }) in offenders {
         // A controller gives its pods names that vary.
         let name = if kind == "Pod" { "[name]" } else { name };
@@ -158,7 +162,10 @@ fn conditions(context: &Context<'_>) -> BTreeMap<String, Vec<String>> {
     for change in context.history.pressure_changes() {
         if change.raised || clearing {
             let word = if change.raised { "raised" } else { "cleared" };
-            conditions.entry(change.node.to_owned()).or_default().push(format!("{} {word}", change.condition));
+            conditions
+                .entry(change.node.to_owned())
+                .or_default()
+                .push(format!("{} {word}", change.condition));
         }
     }
     conditions
@@ -166,10 +173,12 @@ fn conditions(context: &Context<'_>) -> BTreeMap<String, Vec<String>> {
 
 fn oom_kills(context: &Context<'_>) -> BTreeSet<String> {
     let mut kills = BTreeSet::new();
-    for (history, pod) in context.history.pods.iter().zip(&context.ends).filter(|(_, pod)| pod.oom_kills > 0) {
+    for (history, pod) in context.history.pods.iter().zip(&context.ends).filter(|(_, pod)| pod.oom_kills > 0)
+    {
         let who = if history.name.is_empty() { "a pod that is not known" } else { pod.called() };
         let scopes: BTreeSet<&str> = history.kills.iter().map(|kill| scope(kill.value.scope)).collect();
-        let scopes: Vec<&str> = if scopes.is_empty() { vec![scope(OomScope::Unknown)] } else { scopes.into_iter().collect() };
+        let scopes: Vec<&str> =
+            if scopes.is_empty() { vec![scope(OomScope::Unknown)] } else { scopes.into_iter().collect() };
         kills.insert(format!("{who}: {}", scopes.join(", ")));
     }
     let outside = context.history.kills.iter().filter(|(_, kill)| kill.value.pod_uid.is_none());
@@ -212,7 +221,9 @@ fn end(end: &End) -> &'static str {
         End::Preempted { by: Preemptor::Kubelet } => "preempted by the kubelet",
         End::LocalStorageLimit { limit: LocalStorageLimit::EmptyDir, .. } => "over an emptyDir's limit",
         End::LocalStorageLimit { limit: LocalStorageLimit::Pod, .. } => "over its local storage limit",
-        End::LocalStorageLimit { limit: LocalStorageLimit::Container, .. } => "over a container's local storage limit",
+        End::LocalStorageLimit { limit: LocalStorageLimit::Container, .. } => {
+            "over a container's local storage limit"
+        }
         End::Completed => "completed",
         End::Failed { .. } => "failed",
         End::Deleted => "deleted",
@@ -237,7 +248,8 @@ impl Band {
 
     /// Whether an amount lies in the band, or within a quarter of its edges beyond it.
     fn is_near(self, amount: i64) -> bool {
-        (self.from - self.from / 4..=self.to().saturating_add(self.to() / 4)).contains(&amount) || Self::of(amount) == self
+        (self.from - self.from / 4..=self.to().saturating_add(self.to() / 4)).contains(&amount)
+            || Self::of(amount) == self
     }
 
     fn text(self, of: &str) -> String {
@@ -250,8 +262,12 @@ impl Band {
 
 /// The band of a signal in a snapshot's text.
 fn kept_band(text: &str, signal: &str) -> Option<Band> {
-    let line = text.lines().find_map(|line| line.strip_prefix("  ")?.strip_prefix(signal)?.strip_prefix(": "))?;
-    (0..i64::BITS - 1).map(|power| Band { from: 1 << power }).chain([Band { from: 0 }]).find(|band| band.text(signal) == line)
+    let line =
+        text.lines().find_map(|line| line.strip_prefix("  ")?.strip_prefix(signal)?.strip_prefix(": "))?;
+    (0..i64::BITS - 1)
+        .map(|power| Band { from: 1 << power })
+        .chain([Band { from: 0 }])
+        .find(|band| band.text(signal) == line)
 }
 
 #[cfg(test)]

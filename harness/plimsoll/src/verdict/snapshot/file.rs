@@ -101,7 +101,11 @@ pub fn settle(scenario: &Path, facts: &Facts, writing: Writing) -> io::Result<Co
 
 /// Writes a file as a whole or not at all: beside it first, then renamed over it.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let beside = path.with_extension(format!("{}.{}.tmp", path.extension().unwrap_or_default().display(), std::process::id()));
+    let beside = path.with_extension(format!(
+        "{}.{}.tmp",
+        path.extension().unwrap_or_default().display(),
+        std::process::id()
+    ));
     let written = fs::File::create(&beside).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
         file.sync_all()

@@ -1,0 +1,11 @@
+//! Verdicts of runs as they could have been, and what is told of them.
+
+mod builder;
+mod ends;
+mod evictions;
+mod explanations;
+mod memory;
+mod pods;
+mod properties;
+mod reports;
+mod snapshots;

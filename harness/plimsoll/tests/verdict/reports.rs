@@ -1,0 +1,149 @@
+//! What people and machines are told of a run.
+
+use indicatif::ProgressDrawTarget;
+use plimsoll::observe::{Fact, StepOutcome};
+use plimsoll::plan::Expect;
+use plimsoll::report::{JsonLines, Junit, Reporter, Terminal, TerminalOptions, Verbosity};
+use plimsoll_node::report::OomScope;
+use serde_json::Value;
+
+use crate::builder::*;
+
+fn expected() -> Vec<Expect> {
+    vec![
+        Expect::Evicted(vec![set(["greedy"])]),
+        Expect::Survive(names(["steady", "idler"])),
+        Expect::OomKills(set([])),
+    ]
+}
+
+/// Lets a reporter hear of the whole run.
+fn tell(reporter: &mut dyn Reporter, run: &Run) {
+    let plan = run.expecting(expected());
+    reporter.begin(&plan).expect("written");
+    for observation in &run.timeline().observations {
+        reporter.observation(observation).expect("written");
+    }
+    reporter.verdict(&run.judge(expected())).expect("written");
+}
+
+fn terminal(run: &Run, width: u16, color: bool, verbosity: Verbosity) -> String {
+    let mut text = Vec::new();
+    let options = TerminalOptions { width, color, verbosity };
+    let mut reporter = Terminal::new(&mut text, ProgressDrawTarget::hidden(), options);
+    tell(&mut reporter, run);
+    reporter.finish().expect("written");
+    drop(reporter);
+    String::from_utf8(text).expect("text")
+}
+
+/// A run in which much went wrong.
+fn troubled() -> Run {
+    let mut run = Run::standard();
+    run.without_eviction();
+    run.add(30.0, gap("sampler worker", 29.5, false));
+    run.add(57.0, oom_kill(Some("idler"), OomScope::Node));
+    run.add(57.2, pod_fact("idler", serde_json::json!({"status": {"phase": "Failed", "containerStatuses": [terminated(57.0, 137, "OOMKilled")]}})));
+    run.remove(|_, fact| matches!(fact, Fact::StepEnded { step, .. } if *step >= 3));
+    run.add(79.0, step_ended(3, StepOutcome::TimedOut("0 of 1 eviction".into())));
+    run.add(79.0, step_ended(4, StepOutcome::Skipped));
+    run
+}
+
+#[test]
+fn lines_of_a_run_that_held() {
+    insta::assert_snapshot!(terminal(&Run::standard(), 100, false, Verbosity::Normal));
+}
+
+#[test]
+fn lines_of_a_run_in_trouble() {
+    insta::assert_snapshot!(terminal(&troubled(), 100, false, Verbosity::Normal));
+}
+
+#[test]
+fn quiet_says_the_verdict_and_what_did_not_hold() {
+    insta::assert_snapshot!(terminal(&Run::standard(), 100, false, Verbosity::Quiet), @"a-scenario: held (3 of 3 held, 80.1s)");
+    let text = terminal(&troubled(), 100, false, Verbosity::Quiet);
+    assert!(text.contains("\u{2718} violated  evicted: greedy") && !text.contains("boot"), "{text}");
+    assert!(!text.contains("\u{2714}"), "{text}");
+}
+
+#[test]
+fn verbose_says_more_than_normal_and_normal_more_than_quiet() {
+    let lines = |verbosity| terminal(&Run::standard(), 100, false, verbosity).lines().count();
+    let all = [Verbosity::Quiet, Verbosity::Normal, Verbosity::Verbose, Verbosity::Everything].map(lines);
+    assert!(all.is_sorted_by(|one, other| one < other), "{all:?}");
+}
+
+#[test]
+fn every_line_keeps_within_the_width() {
+    for run in [Run::standard(), troubled()] {
+        for width in [60, 80, 120] {
+            let text = terminal(&run, width, false, Verbosity::Quiet);
+            for line in text.lines().filter(|line| line.starts_with("     ")) {
+                assert!(line.chars().count() <= usize::from(width), "{width}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn colour_changes_no_word() {
+    let plain = terminal(&troubled(), 100, false, Verbosity::Normal);
+    let coloured = terminal(&troubled(), 100, true, Verbosity::Normal);
+    assert!(!plain.contains('\u{1b}') && coloured.contains('\u{1b}'));
+    assert_eq!(anstream::adapter::strip_str(&coloured).to_string(), plain);
+}
+
+#[test]
+fn junit_has_a_suite_for_each_scenario_and_a_case_for_each_expectation() {
+    let mut xml = Vec::new();
+    let mut junit = Junit::new(&mut xml);
+    tell(&mut junit, &Run::standard());
+    tell(&mut junit, &troubled());
+    junit.finish().expect("written");
+    drop(junit);
+    insta::assert_snapshot!(String::from_utf8(xml).expect("text"));
+}
+
+#[test]
+fn json_lines_have_a_version_a_type_and_a_scenario() {
+    let mut text = Vec::new();
+    let mut lines = JsonLines::new(&mut text);
+    tell(&mut lines, &Run::standard());
+    lines.finish().expect("written");
+    drop(lines);
+    let text = String::from_utf8(text).expect("text");
+    let documents: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(documents.len(), Run::standard().timeline().observations.len() + 1 + 3 + 1);
+    for document in &documents {
+        assert_eq!((&document["v"], &document["scenario"]), (&Value::from(1), &Value::from("a-scenario")));
+        let kind = document["type"].as_str().expect("a type");
+        assert!(document[kind].is_object(), "{document}");
+    }
+    let last = documents.last().expect("a verdict");
+    assert_eq!((&last["type"], &last["verdict"]["state"]), (&Value::from("verdict"), &Value::from("held")));
+    // What is written can be read again as what it was.
+    let read: plimsoll::verdict::Verdict =
+        serde_json::from_value(last["verdict"].clone()).expect("a verdict");
+    assert_eq!(read, Run::standard().judge(expected()));
+}
+
+#[test]
+fn a_writer_that_fails_is_an_error() {
+    struct Full;
+    impl std::io::Write for Full {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let run = Run::standard();
+    let mut lines = JsonLines::new(Full);
+    assert!(lines.begin(&run.expecting(expected())).is_err());
+    let mut junit = Junit::new(Full);
+    junit.verdict(&run.judge(expected())).expect("nothing is written yet");
+    assert!(junit.finish().is_err());
+}
