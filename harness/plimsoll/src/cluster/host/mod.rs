@@ -67,7 +67,6 @@ pub struct HostCluster {
     client: kube::Client,
     folder: RunFolder,
     containers: Vec<Container>,
-    runc: PathBuf,
     _proxy: proxy::Proxy,
 }
 
@@ -120,7 +119,7 @@ async fn start_in(plan: &Plan, bundle: &Bundle, programs: &Programs, folder: &Ru
     let client = crate::kubernetes::client(proxy.port(), &parts.authority, &parts.administrator)
         .await
         .map_err(ClusterError::doing("making a client"))?;
-    let cluster = HostCluster { client, folder: folder.clone(), runc: bundle.bin().join("runc"), containers, _proxy: proxy };
+    let cluster = HostCluster { client, folder: folder.clone(), containers, _proxy: proxy };
     Ok((cluster, reports))
 }
 
@@ -165,12 +164,11 @@ impl Cluster for HostCluster {
 
     fn stop(self: Box<Self>) -> BoxFuture<'static, Result<(), ClusterError>> {
         Box::pin(async move {
-            let Self { folder, containers, runc, .. } = *self;
+            let Self { folder, containers, .. } = *self;
             for container in &containers {
                 container.kill();
             }
             drop(containers);
-            let _ = runc;
             remove_run(&folder).await
         })
     }
