@@ -1,7 +1,7 @@
 //! Removing what a run left in the engine.
 
 use std::collections::{BTreeSet, HashMap};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future::try_join_all;
 use testcontainers::bollard::Docker;
@@ -28,8 +28,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 pub async fn clean() -> Result<Vec<String>, ClusterError> {
     let Ok(docker) = connection::connect().await else { return Ok(Vec::new()) };
     let (mut removed, mut failed) = (Vec::new(), None);
-    let abandoned =
-        abandoned(&docker).await.map_err(ClusterError::doing("looking for what runs left in the engine"))?;
+    let abandoned = match abandoned(&docker).await {
+        Ok(abandoned) => abandoned,
+        Err(error) => {
+            return Err(connection::failed(&docker, "looking for what runs left in the engine", error).await);
+        }
+    };
     for run in abandoned {
         match remove(&docker, &run).await {
             Ok(()) => removed.push(run),
@@ -65,60 +69,61 @@ async fn abandoned(docker: &Docker) -> Result<BTreeSet<String>, Error> {
 /// # Errors
 /// When no engine answers, or something does not go away.
 pub async fn remove_run(folder: &RunFolder) -> Result<(), ClusterError> {
-    let docker = connection::connect().await?;
-    let removed = remove(&docker, &folder.run).await;
+    let removed = match connection::connect().await {
+        Ok(docker) => remove(&docker, &folder.run).await,
+        Err(error) => Err(error),
+    };
     folder.remove().and(removed)
 }
 
-/// Removes a run's containers, with their volumes, and then its network.
+/// Removes a run's containers, with their volumes, and its network.
 pub(super) async fn remove(docker: &Docker, run: &str) -> Result<(), ClusterError> {
-    let doing = format!("removing run {run} from the engine");
+    match tokio::time::timeout(GONE_WITHIN, remove_until_nothing_is_left(docker, run)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => {
+            Err(connection::failed(docker, format!("removing run {run} from the engine"), error).await)
+        }
+        Err(_) => Err(ClusterError::doing(format!("removing run {run} from the engine"))(format!(
+            "its containers or its network are still there after {} s",
+            GONE_WITHIN.as_secs()
+        ))),
+    }
+}
+
+/// Looks again after each removal: of a start that was broken off, a container can still be on its way.
+async fn remove_until_nothing_is_left(docker: &Docker, run: &str) -> Result<(), Error> {
     let label = format!("{RUN_LABEL}={run}");
     let filter = HashMap::from([("label", vec![label.as_str()])]);
-    let deadline = Instant::now() + GONE_WITHIN;
+    let containers = ListContainersOptionsBuilder::new().all(true).filters(&filter).build();
+    let networks = ListNetworksOptionsBuilder::new().filters(&filter).build();
     loop {
-        let containers = docker
-            .list_containers(Some(ListContainersOptionsBuilder::new().all(true).filters(&filter).build()))
-            .await
-            .map_err(ClusterError::doing(&*doing))?;
-        if containers.is_empty() {
-            break;
+        let found: Vec<_> = docker.list_containers(Some(containers.clone())).await?;
+        let removals = found.iter().filter_map(|container| container.id.as_deref());
+        let mut settled = try_join_all(removals.map(|id| remove_container(docker, id))).await?;
+        let found = docker.list_networks(Some(networks.clone())).await?;
+        for id in found.iter().filter_map(|network| network.id.as_deref()) {
+            settled.push(is_settled(docker.remove_network(id).await)?);
         }
-        if Instant::now() > deadline {
-            return Err(ClusterError::doing(&*doing)(format!(
-                "{} containers do not go away in {} s",
-                containers.len(),
-                GONE_WITHIN.as_secs()
-            )));
+        if settled.is_empty() {
+            return Ok(());
         }
-        let removals = containers
-            .iter()
-            .filter_map(|container| container.id.as_deref())
-            .map(|id| remove_container(docker, id));
-        let settled = try_join_all(removals).await.map_err(ClusterError::doing(&*doing))?;
         if settled.contains(&false) {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
-    let networks = docker
-        .list_networks(Some(ListNetworksOptionsBuilder::new().filters(&filter).build()))
-        .await
-        .map_err(ClusterError::doing(&*doing))?;
-    for id in networks.iter().filter_map(|network| network.id.as_deref()) {
-        match docker.remove_network(id).await {
-            Ok(()) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => {}
-            Err(error) => return Err(ClusterError::doing(doing)(error)),
-        }
-    }
-    Ok(())
 }
 
-/// Ends a container and removes it. False when somebody else is at it.
+/// Ends a container and removes it. False when that is not possible yet.
 async fn remove_container(docker: &Docker, id: &str) -> Result<bool, Error> {
     let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-    match docker.remove_container(id, Some(options)).await {
+    is_settled(docker.remove_container(id, Some(options)).await)
+}
+
+/// What is gone already is settled; what somebody else is at (409) or something else still hangs on (403) is not yet.
+fn is_settled(removed: Result<(), Error>) -> Result<bool, Error> {
+    match removed {
         Ok(()) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(true),
-        Err(Error::DockerResponseServerError { status_code: 409, .. }) => Ok(false),
+        Err(Error::DockerResponseServerError { status_code: 403 | 409, .. }) => Ok(false),
         Err(error) => Err(error),
     }
 }

@@ -1,5 +1,6 @@
 //! Reaching the engine, and knowing whether it can hold nodes.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use testcontainers::bollard::Docker;
@@ -38,6 +39,19 @@ pub(super) async fn connect() -> Result<Docker, ClusterError> {
         .map_err(|error| absent(&host, &error.to_string()))?;
     fit(&information)?;
     Ok(docker)
+}
+
+/// Why something failed: an engine that has ended meanwhile is told as that, not as a connection that was refused.
+pub(super) async fn reason(docker: &Docker, error: impl Display) -> String {
+    match tokio::time::timeout(ANSWERS_WITHIN, docker.ping()).await {
+        Ok(Ok(_)) => error.to_string(),
+        _ => format!("the container engine does not answer any more ({error})"),
+    }
+}
+
+/// The error for what was being done when another one came.
+pub(super) async fn failed(docker: &Docker, what: impl Into<String>, error: impl Display) -> ClusterError {
+    ClusterError::doing(what)(reason(docker, error).await)
 }
 
 fn host() -> String {

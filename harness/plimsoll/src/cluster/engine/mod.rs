@@ -198,7 +198,7 @@ impl Cluster for EngineCluster {
             match tokio::time::timeout(CONTROL_WITHIN, ask(container, &request)).await {
                 Ok(Ok(ControlAnswer::Done)) => Ok(()),
                 Ok(Ok(ControlAnswer::Refused(why))) => Err(ClusterError::doing(format!("node {node}"))(why)),
-                Ok(Err(error)) => Err(ClusterError::doing(asking)(error)),
+                Ok(Err(error)) => Err(connection::failed(&self.docker, asking, error).await),
                 Err(_) => {
                     Err(ClusterError::doing(asking)(format!("no answer in {} s", CONTROL_WITHIN.as_secs())))
                 }
@@ -209,9 +209,10 @@ impl Cluster for EngineCluster {
     fn copy_logs<'a>(&'a self, folder: &'a Path) -> BoxFuture<'a, Result<(), ClusterError>> {
         Box::pin(async move {
             for (part, container) in &self.containers {
-                copy_logs(&self.docker, container.id(), folder.join(part))
-                    .await
-                    .map_err(ClusterError::doing(format!("copying the logs of {part}")))?;
+                if let Err(error) = copy_logs(&self.docker, container.id(), folder.join(part)).await {
+                    let copying = format!("copying the logs of {part}");
+                    return Err(connection::failed(&self.docker, copying, error).await);
+                }
             }
             Ok(())
         })

@@ -12,6 +12,7 @@ use tokio::io::AsyncBufReadExt;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::io::StreamReader;
 
+use super::connection;
 use crate::cluster::PartReport;
 
 /// Time before the log of a container that still runs is asked for again.
@@ -39,7 +40,8 @@ pub(super) async fn follow(
             }
             Ok(_) => break,
             Err(error) => {
-                let fact = Fact::Blind { source: "container engine".into(), reason: error.to_string() };
+                let reason = connection::reason(&docker, error).await;
+                let fact = Fact::Blind { source: "container engine".into(), reason };
                 say(Some(Report { at: Timestamp::now(), fact }));
                 break;
             }
