@@ -23,6 +23,9 @@ pub(super) struct Case {
     proofs: Vec<Reason>,
 }
 
+/// How many reasons are told.
+const TOLD: usize = 6;
+
 /// What a case came to.
 #[derive(Debug)]
 pub(super) struct Judgement {
@@ -84,12 +87,24 @@ impl Case {
         } else {
             (State::Unknown, vec![Reason::new("nothing that was observed shows it", [])])
         };
-        let because = reasons.iter().map(|reason| reason.text.as_str()).collect::<Vec<_>>().join("; ");
+        let because = because(&reasons);
         let mut evidence: Vec<Evidence> = reasons.into_iter().flat_map(|reason| reason.evidence).collect();
         evidence.sort();
         evidence.dedup();
         Judgement { state, because, evidence }
     }
+}
+
+/// The reasons as one sentence; of many the first ones, since those after them mostly follow from them.
+fn because(reasons: &[Reason]) -> String {
+    let mut told: Vec<&str> = reasons.iter().take(TOLD).map(|reason| reason.text.as_str()).collect();
+    let more = match reasons.len().saturating_sub(TOLD) {
+        0 => None,
+        1 => Some("and 1 reason more".to_owned()),
+        more => Some(format!("and {more} reasons more")),
+    };
+    told.extend(more.as_deref());
+    told.join("; ")
 }
 
 #[cfg(test)]

@@ -94,8 +94,19 @@ impl<'a> Context<'a> {
         evictions
     }
 
+    /// The one signal that an eviction is put down to, the same from run to run: where several of one resource were
+    /// below their thresholds the kubelet's choice is chance, and what comes first here is not.
+    pub(super) fn main_signal_of(&self, eviction: &Eviction<'_>) -> Option<Signal> {
+        let resource = eviction.what.resource.as_deref()?;
+        let node_wide = [Signal::MemoryAvailable, Signal::NodeFsAvailable, Signal::NodeFsInodesFree];
+        node_wide
+            .into_iter()
+            .find(|signal| signal.resource().name() == resource && self.was_below(eviction, *signal))
+            .or_else(|| self.signal_of(eviction))
+    }
+
     /// Whether the samples show a signal below its threshold when an eviction was decided.
-    fn was_below(&self, eviction: &Eviction<'_>, signal: Signal) -> bool {
+    pub(super) fn was_below(&self, eviction: &Eviction<'_>, signal: Signal) -> bool {
         let node = eviction.node();
         let before = jiff::SignedDuration::from_secs_f64(STALE_SECONDS);
         let from = eviction.decided.earliest.checked_sub(before).unwrap_or(eviction.decided.earliest);
@@ -159,19 +170,24 @@ impl<'a> Context<'a> {
     pub(super) fn nearest(&self) -> (Vec<String>, Vec<Evidence>) {
         let mut told = Vec::new();
         let mut evidence = Vec::new();
+        let (began, ended) = (self.history.began(), self.history.ended());
         for node in &self.plan.nodes {
-            for signal in [Signal::MemoryAvailable, Signal::AllocatableMemoryAvailable] {
-                let highest = self.thresholds(&node.name, signal).first().map(|threshold| threshold.value);
-                let least =
-                    self.history.least(&node.name, signal, self.history.began(), self.history.ended());
-                if let (Some(highest), Some((sample, least))) = (highest, least) {
-                    let (least, highest) = (words::bytes(least), words::bytes(highest));
-                    let name = &node.name;
-                    told.push(format!(
-                        "{signal} of {name} never fell below {least}; its threshold is {highest}"
-                    ));
-                    evidence.push(sample.evidence());
-                }
+            let levels = [Signal::MemoryAvailable, Signal::AllocatableMemoryAvailable]
+                .into_iter()
+                .filter_map(|signal| {
+                    let highest = self.thresholds(&node.name, signal).first()?.value;
+                    let (sample, least) = self.history.least(&node.name, signal, began, ended)?;
+                    Some((signal, highest, sample, least))
+                });
+            if let Some((signal, highest, sample, least)) =
+                levels.min_by_key(|(_, highest, _, least)| least.saturating_sub(*highest))
+            {
+                let (least, highest) = (words::bytes(least), words::bytes(highest));
+                told.push(format!(
+                    "{signal} of {} never fell below {least}; its threshold is {highest}",
+                    node.name
+                ));
+                evidence.push(sample.evidence());
             }
         }
         (told, evidence)

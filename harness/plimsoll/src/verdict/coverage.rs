@@ -1,5 +1,7 @@
 //! What the run could have seen: the ground on which "it did not happen" stands.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::case::Reason;
@@ -49,18 +51,17 @@ const HARMLESS: [&str; 4] = ["events", "summary of", "metrics of", "filler of"];
 impl History<'_> {
     /// What keeps "it did not happen" from being known of anything: the run ended early, or a component died.
     pub(super) fn run_doubts(&self) -> Vec<Reason> {
-        let mut doubts = Vec::new();
-        if self.started.is_none() {
-            doubts.push(Reason::new("the cluster never became ready, so no step began", []));
-        }
-        if self.finished.is_none() {
-            doubts.push(Reason::new("the run ended before its steps were over", []));
-        }
-        doubts.extend(self.broken.iter().map(|observation| {
+        let died = self.broken.iter().map(|observation| {
             let text = words::describe(observation);
             Reason::new(format!("what followed can not be trusted: {text}"), [evidence(observation)])
-        }));
-        doubts
+        });
+        let died = died.collect();
+        let (text, last) = match (self.started, self.finished) {
+            (None, _) => ("the cluster never became ready, so no step began", self.observations.last()),
+            (Some(_), None) => ("the run ended before its steps were over", self.observations.last()),
+            (Some(_), Some(_)) => return died,
+        };
+        std::iter::once(Reason::new(text, last.map(evidence))).chain(died).collect()
     }
 
     /// The stretches in which a source was blind.
@@ -68,21 +69,22 @@ impl History<'_> {
         self.gaps.iter().filter(move |gap| source.is_hidden_by(&gap.source))
     }
 
-    /// The stretches in which a source was blind between two instants, as doubts.
-    pub(super) fn blind(&self, source: Source<'_>, from: Timestamp, to: Timestamp) -> Vec<Reason> {
+    /// The stretches in which a source was blind between two instants, as a doubt. Several at once mostly have one
+    /// cause, and are told together.
+    pub(super) fn blind(&self, source: Source<'_>, from: Timestamp, to: Timestamp) -> Option<Reason> {
         let meets = |gap: &&BlindSpot| gap.from <= to && gap.until.is_none_or(|until| until >= from);
-        self.gaps_of(source).filter(meets).map(|gap| self.blind_reason(gap)).collect()
-    }
-
-    fn blind_reason(&self, gap: &BlindSpot) -> Reason {
-        let length = gap.until.map_or_else(
+        let gaps: Vec<&BlindSpot> = self.gaps_of(source).filter(meets).collect();
+        let first = gaps.first()?;
+        let names: BTreeSet<&str> = gaps.iter().map(|gap| gap.source.as_str()).collect();
+        let length = gaps.iter().try_fold(0.0_f64, |longest, gap| {
+            Some(longest.max(words::seconds_between(gap.from, gap.until?)))
+        });
+        let length = length.map_or_else(
             || "for the rest of the run".to_owned(),
-            |until| format!("for {}", words::seconds(words::seconds_between(gap.from, until))),
+            |longest| format!("for {}", words::seconds(longest)),
         );
-        Reason::new(
-            format!("{} went unwatched {length} ({})", gap.source, gap.reason),
-            self.evidence_at(gap.sequence),
-        )
+        let text = format!("{} went unwatched {length} ({})", words::list(names), first.reason);
+        Some(Reason::new(text, gaps.iter().filter_map(|gap| self.evidence_at(gap.sequence))))
     }
 
     /// An observation as evidence, by its place.
@@ -93,7 +95,7 @@ impl History<'_> {
     /// The stretches between two instants for which a node has no samples, and those in which its sampler said that
     /// it was blind.
     pub(super) fn unsampled(&self, node: &str, from: Timestamp, to: Timestamp) -> Vec<Reason> {
-        let mut doubts = self.blind(Source::Sampler(node), from, to);
+        let mut doubts = Vec::from_iter(self.blind(Source::Sampler(node), from, to));
         let mut last = from;
         let mut widest = 0.0_f64;
         let samples = self.samples.get(node).map(Vec::as_slice).unwrap_or_default();
@@ -126,6 +128,10 @@ impl History<'_> {
     /// for that reason.
     pub(super) fn script_doubts(&self, plan: &Plan, waited_for: impl Fn(&Until) -> bool) -> Vec<Reason> {
         let mut doubts = Vec::new();
+        if self.started.is_none() {
+            // Said once, for all steps.
+            return self.run_doubts();
+        }
         for result in &self.steps {
             let Some(planned) = plan.steps.get(result.step) else { continue };
             match (&planned.action, &result.outcome) {

@@ -330,13 +330,16 @@ fn terminated(container: &ContainerStatus) -> Option<&ContainerStateTerminated> 
     container.state.as_ref()?.terminated.as_ref()
 }
 
+/// How often containers were started again. A status of a final phase does not count: the kubelet that has lost sight
+/// of a container writes one restart more there, as `ContainerStatusUnknown`. Upstream: `Kubelet.convertStatusToAPIStatus`.
 fn restarts(pod: &PodHistory<'_>) -> u32 {
     let sum = |version: Seen<'_, Pod>| {
         container_statuses(version.value)
             .map(|container| u32::try_from(container.restart_count).unwrap_or(0))
             .sum()
     };
-    pod.all_versions().map(sum).max().unwrap_or(0)
+    let alive = |version: &Seen<'_, Pod>| !matches!(phase(version.value), Some("Failed" | "Succeeded"));
+    pod.all_versions().filter(alive).map(sum).max().unwrap_or(0)
 }
 
 /// The OOM kills of a pod: what the kernel said, or, where it said less, the containers whose statuses say so.

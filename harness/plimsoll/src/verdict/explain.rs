@@ -44,7 +44,7 @@ fn explain(context: &Context<'_>, eviction: &Eviction<'_>) -> EvictionExplanatio
         signal: signal.map(|signal| signal.name().to_owned()),
         candidates: Vec::new(),
         agrees: None,
-        sentences: vec![opening(eviction, signal)],
+        sentences: vec![opening(context, eviction, signal)],
         evidence: Vec::new(),
     };
     if let Some(signal) = ranked_by {
@@ -61,11 +61,20 @@ fn explain(context: &Context<'_>, eviction: &Eviction<'_>) -> EvictionExplanatio
     explanation
 }
 
-fn opening(eviction: &Eviction<'_>, signal: Option<Signal>) -> String {
+fn opening(context: &Context<'_>, eviction: &Eviction<'_>, signal: Option<Signal>) -> String {
     let name = &eviction.pod.name;
     let mut text = format!("{name} was {}", end_words(&End::EvictedByKubelet(eviction.what.clone())));
     if let Some(signal) = signal {
         text.push_str(&format!("; the signal was {signal}"));
+        // Of several that are below their thresholds the kubelet counts the one that came up.
+        let others = Signal::ALL.into_iter().filter(|other| {
+            *other != signal && other.resource() == signal.resource() && context.was_below(eviction, *other)
+        });
+        let others: Vec<&str> = others.map(Signal::name).collect();
+        if !others.is_empty() {
+            let verb = if others.len() == 1 { "was" } else { "were" };
+            text.push_str(&format!(", and {} {verb} below its threshold too", words::list(others)));
+        }
     }
     text
 }

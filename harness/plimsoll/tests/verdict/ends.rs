@@ -234,3 +234,22 @@ fn an_evicted_pod_that_is_deleted_later_was_evicted() {
     assert!(matches!(end.end, End::EvictedByKubelet(_)));
     assert_eq!(end.evidence.len(), 2);
 }
+
+#[test]
+fn a_restart_that_the_kubelet_only_writes_down_is_none() {
+    // Seen on 1.36.3: the sandbox is gone before the status is made, and a container that is not found counts as
+    // started again, with an exit code of SIGKILL that nothing sent.
+    let mut run = run();
+    run.add(10.0, event("x", "Evicted", &low_message(), 10.0));
+    run.add(
+        10.4,
+        failed(json!({"reason": "Evicted", "message": low_message(), "containerStatuses": [{
+            "name": "filler", "restartCount": 1, "image": "", "imageID": "", "ready": false,
+            "state": {"waiting": {"reason": "ContainerCreating"}},
+            "lastState": {"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown"}},
+        }]})),
+    );
+    let end = end_of(&run);
+    assert!(matches!(end.end, End::EvictedByKubelet(_)));
+    assert_eq!((end.restarts, end.oom_kills), (0, 0));
+}

@@ -70,6 +70,8 @@ impl News {
     /// A line with the time since the steps began, or since the run did before that.
     pub(super) fn stamped(&self, at: Timestamp, text: &str) -> String {
         let since = self.started.or(self.began).map_or(0.0, |since| words::seconds_between(since, at));
+        // Nodes' clocks and ours are one, but what they say may be a little older than its telling.
+        let since = if since.abs() < 0.05 { 0.0 } else { since };
         format!("{since:>8.1}s  {text}")
     }
 

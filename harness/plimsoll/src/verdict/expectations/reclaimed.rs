@@ -67,12 +67,10 @@ pub(super) fn judge(
         evidence.extend(reclaim.evidence);
     }
     if told.len() == evictions.len() {
-        let text = format!(
-            "{} came back ({}); expected {}",
-            amount(sum),
-            told.join(", "),
-            words::band(signal.name(), band)
-        );
+        let mut text = format!("{} came back ({})", amount(sum), told.join(", "));
+        if *band != Band::default() {
+            text.push_str(&format!("; expected {}", words::band(signal.name(), band)));
+        }
         if band.holds(sum) {
             case.proven(text, evidence);
         } else if band.at_most.is_some_and(|most| sum > most) {

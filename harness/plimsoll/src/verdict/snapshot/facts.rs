@@ -198,7 +198,7 @@ fn scope(scope: OomScope) -> &'static str {
 fn reclaimed(context: &Context<'_>) -> BTreeMap<String, i64> {
     let mut reclaimed: BTreeMap<String, i64> = BTreeMap::new();
     for eviction in context.evictions() {
-        let Some(signal) = context.signal_of(&eviction) else { continue };
+        let Some(signal) = context.main_signal_of(&eviction) else { continue };
         if let Some(amount) = reclaimed_by(context, &eviction, signal) {
             let sum = reclaimed.entry(signal.name().to_owned()).or_default();
             *sum = sum.saturating_add(amount);
