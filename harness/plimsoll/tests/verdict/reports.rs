@@ -147,3 +147,32 @@ fn a_writer_that_fails_is_an_error() {
     junit.verdict(&run.judge(expected())).expect("nothing is written yet");
     assert!(junit.finish().is_err());
 }
+
+#[test]
+fn the_examples_of_the_documentation_are_what_is_written() {
+    let text = include_str!("../../../../docs/output.md");
+    let mut seen = Vec::new();
+    for line in text.lines().filter(|line| line.starts_with("{\"v\"")) {
+        let document: Value = serde_json::from_str(line).expect("JSON");
+        assert_eq!(document["v"], plimsoll::report::VERSION);
+        let kind = document["type"].as_str().expect("a type").to_owned();
+        let inner = document[&kind].clone();
+        // Read as what it is and written again it says the same: no field is missing, and none is made up.
+        let again = match kind.as_str() {
+            "observation" => serde_json::to_value(
+                serde_json::from_value::<plimsoll::observe::Observation>(inner.clone()).expect(line),
+            ),
+            "finding" => serde_json::to_value(
+                serde_json::from_value::<plimsoll::verdict::Finding>(inner.clone()).expect(line),
+            ),
+            "verdict" => serde_json::to_value(
+                serde_json::from_value::<plimsoll::verdict::Verdict>(inner.clone()).expect(line),
+            ),
+            other => panic!("{other}"),
+        };
+        assert_eq!(again.expect("JSON"), inner);
+        seen.push(kind);
+    }
+    seen.dedup();
+    assert_eq!(seen, ["observation", "finding", "verdict"]);
+}
