@@ -15,6 +15,8 @@ use crate::config::{API_PORT, BIN, ControlPlaneConfig, InitConfig, NodeConfig, R
 const LISTEN_WITHIN: Duration = Duration::from_secs(60);
 /// The niceness of what must not keep the API server from coming up.
 const STANDS_BACK: i32 = 10;
+/// How long the API server may take to be healthy.
+const HEALTHY_WITHIN: Duration = Duration::from_secs(60);
 /// How long containerd may take to answer.
 const CONTAINERD_WITHIN: Duration = Duration::from_secs(60);
 /// How long the network may take to be there.
@@ -53,7 +55,8 @@ fn start_after_etcd(supervisor: &Supervisor, voice: &Voice, address: Ipv4Addr) -
     wait_for_port(API_PORT, "kube-apiserver")?;
     voice.phase("apiserver listens");
     for component in [component::scheduler(), component::controller_manager()] {
-        let process = supervisor.start(&component)?;
+        // The controller manager gives up where the API server is not healthy after ten seconds, as on a busy machine.
+        let process = supervisor.start_patiently(&component, HEALTHY_WITHIN)?;
         // Until the API server answers they can do nothing but take processor time from it.
         let _ = rustix::process::setpriority_process(process, STANDS_BACK);
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions};
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
@@ -35,8 +35,18 @@ pub(super) struct Supervisor {
 #[derive(Debug)]
 struct Running {
     name: String,
-    /// Who waits for its end; a process that nobody waits for is a component, and its end is news.
-    awaited: Option<Sender<ExitStatus>>,
+    end: End,
+}
+
+/// What the end of a process means.
+#[derive(Debug)]
+enum End {
+    /// Somebody waits for it.
+    Awaited(Sender<ExitStatus>),
+    /// A component, and its end is news.
+    News,
+    /// A component that gives up by itself while what it needs still starts; until then it is started again.
+    StartAgain(Component, Instant),
 }
 
 impl Supervisor {
@@ -46,23 +56,34 @@ impl Supervisor {
 
     /// Starts a component with its output in a log of its own, and returns its process.
     pub(super) fn start(&self, component: &Component) -> Result<Option<Pid>, InitError> {
+        self.start_with(component, End::News)
+    }
+
+    /// Starts a component, and starts it again whenever it gives up before the time is over. Once it was killed or
+    /// the time is over, its end is news like another's.
+    pub(super) fn start_patiently(&self, component: &Component, patience: Duration) -> Result<Option<Pid>, InitError> {
+        self.start_with(component, End::StartAgain(component.clone(), Instant::now() + patience))
+    }
+
+    fn start_with(&self, component: &Component, end: End) -> Result<Option<Pid>, InitError> {
         let log = log_file(component.name)?;
         let error_log = log.try_clone().map_err(InitError::context("log"))?;
         let mut command = Command::new(format!("{BIN}/{}", component.name));
         command.args(&component.arguments).stdin(Stdio::null()).stdout(log).stderr(error_log);
-        self.spawn(component.name, &mut command).map(|child| Pid::from_raw(child.id().cast_signed()))
+        let running = Running { name: component.name.to_owned(), end };
+        self.spawn_as(running, &mut command).map(|child| Pid::from_raw(child.id().cast_signed()))
     }
 
     /// Starts a process and keeps its name for when it ends. The table is held while it starts, so that the
     /// reaper can not meet a process without a name.
     pub(super) fn spawn(&self, name: &str, command: &mut Command) -> Result<Child, InitError> {
-        self.spawn_as(Running { name: name.to_owned(), awaited: None }, command)
+        self.spawn_as(Running { name: name.to_owned(), end: End::News }, command)
     }
 
     /// Runs a process to its end. The reaper takes every process's end, so it hands this one over.
     pub(super) fn run_to_end(&self, name: &str, command: &mut Command) -> Result<(), InitError> {
         let (sender, receiver) = mpsc::channel();
-        self.spawn_as(Running { name: name.to_owned(), awaited: Some(sender) }, command)?;
+        self.spawn_as(Running { name: name.to_owned(), end: End::Awaited(sender) }, command)?;
         let status = receiver.recv_timeout(COMMAND_WITHIN).map_err(InitError::context(format_args!("waiting for {name}")))?;
         if status.success() { Ok(()) } else { Err(InitError(format!("{name}: {status}"))) }
     }
@@ -105,10 +126,16 @@ impl Supervisor {
             let Some(running) = children.remove(&process.as_raw_nonzero().get().cast_unsigned()) else { continue };
             drop(children);
             let status = ExitStatus::from_raw(status.as_raw());
-            match running.awaited {
+            match running.end {
                 // Whoever waited may have given up; then nobody cares.
-                Some(awaited) => drop(awaited.send(status)),
-                None => {
+                End::Awaited(awaited) => drop(awaited.send(status)),
+                End::StartAgain(component, until) if status.code().is_some() && Instant::now() < until => {
+                    self.voice.note(format!("{} gave up ({status}) and is started again", running.name));
+                    if let Err(error) = self.start_with(&component, End::StartAgain(component.clone(), until)) {
+                        self.voice.fatal(&error.0);
+                    }
+                }
+                End::News | End::StartAgain(..) => {
                     let (component, status) = (running.name, status.to_string());
                     self.voice.say(Fact::ComponentEnded { log: log_tail(&component), status, component });
                 }
