@@ -21,7 +21,14 @@ pub fn program() -> Result<PathBuf, String> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let folder = own.parent().and_then(Path::parent).ok_or("this program lies nowhere")?;
     let program = folder.join("plimsoll");
-    if program.is_file() { Ok(program) } else { Err(format!("{} is missing: build it with the profile of this test, `cargo build --workspace`", program.display())) }
+    if program.is_file() {
+        Ok(program)
+    } else {
+        Err(format!(
+            "{} is missing: build it with the profile of this test, `cargo build --workspace`",
+            program.display()
+        ))
+    }
 }
 
 /// What a run of the command left.
@@ -41,7 +48,11 @@ impl Ran {
     /// # Errors
     /// With everything that it said.
     pub fn expect(self, code: i32) -> Result<Self, String> {
-        if self.code == Some(code) { Ok(self) } else { Err(format!("expected exit code {code}, found {:?}\n{}\n{}", self.code, self.output, self.errors)) }
+        if self.code == Some(code) {
+            Ok(self)
+        } else {
+            Err(format!("expected exit code {code}, found {:?}\n{}\n{}", self.code, self.output, self.errors))
+        }
     }
 
     /// The findings in JSON lines on the standard output: key and state.
@@ -121,7 +132,11 @@ impl Running {
             }
             std::thread::sleep(Duration::from_millis(20));
         };
-        Ok(Ran { code: status.code(), output: self.output.join().unwrap_or_default(), errors: self.errors.join().unwrap_or_default() })
+        Ok(Ran {
+            code: status.code(),
+            output: self.output.join().unwrap_or_default(),
+            errors: self.errors.join().unwrap_or_default(),
+        })
     }
 
     /// Sends it a signal.

@@ -29,7 +29,12 @@ pub type State = BTreeMap<&'static str, Vec<String>>;
 pub fn state() -> State {
     BTreeMap::from([
         ("kernel settings", settings()),
-        ("mounts", lines("/proc/self/mountinfo", |line| line.split(' ').skip(3).take(3).collect::<Vec<_>>().join(" "))),
+        (
+            "mounts",
+            lines("/proc/self/mountinfo", |line| {
+                line.split(' ').skip(3).take(3).collect::<Vec<_>>().join(" ")
+            }),
+        ),
         ("routes", lines("/proc/net/route", str::to_owned)),
         ("interfaces", names("/sys/class/net")),
         ("packet filter", packet_filter()),
@@ -54,7 +59,10 @@ pub fn difference(before: &State, after: &State) -> Vec<String> {
 }
 
 fn settings() -> Vec<String> {
-    let value = |name: &&str| fs::read_to_string(Path::new("/proc/sys").join(name)).map(|value| format!("{name} = {}", value.trim()));
+    let value = |name: &&str| {
+        fs::read_to_string(Path::new("/proc/sys").join(name))
+            .map(|value| format!("{name} = {}", value.trim()))
+    };
     SETTINGS.iter().filter_map(|name| value(name).ok()).collect()
 }
 
@@ -64,7 +72,8 @@ fn lines(path: &str, of: impl Fn(&str) -> String) -> Vec<String> {
 
 fn names(folder: &str) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
 }
@@ -73,13 +82,21 @@ fn names(folder: &str) -> Vec<String> {
 fn packet_filter() -> Vec<String> {
     let rules = Command::new("iptables-save").output().ok().filter(|output| output.status.success());
     match rules {
-        Some(output) => String::from_utf8_lossy(&output.stdout).lines().filter(|line| line.starts_with("-A") || line.starts_with('*')).map(str::to_owned).collect(),
+        Some(output) => String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .filter(|line| line.starts_with("-A") || line.starts_with('*'))
+            .map(str::to_owned)
+            .collect(),
         None => lines("/proc/net/ip_tables_names", str::to_owned),
     }
 }
 
 fn loop_devices() -> Vec<String> {
-    let device = |name: String| fs::read_to_string(format!("/sys/block/{name}/loop/backing_file")).ok().map(|file| format!("{name}: {}", file.trim()));
+    let device = |name: String| {
+        fs::read_to_string(format!("/sys/block/{name}/loop/backing_file"))
+            .ok()
+            .map(|file| format!("{name}: {}", file.trim()))
+    };
     names("/sys/block").into_iter().filter_map(device).collect()
 }
 
@@ -104,11 +121,27 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<String>) {
 
 /// Programs of a node that run somewhere on this machine.
 fn processes() -> Vec<String> {
-    const OURS: [&str; 10] =
-        ["plimsoll-node", "plimsoll-hog", "plimsoll-pause", "kubelet", "kube-apiserver", "kube-controller", "kube-scheduler", "etcd", "containerd-shim", "loop-mount"];
-    let name = |process: String| fs::read_to_string(format!("/proc/{process}/comm")).ok().map(|name| name.trim().to_owned());
-    let running = names("/proc").into_iter().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())).filter_map(name);
-    let mut running: Vec<String> = running.filter(|name| OURS.iter().any(|ours| name.starts_with(ours))).collect();
+    const OURS: [&str; 10] = [
+        "plimsoll-node",
+        "plimsoll-hog",
+        "plimsoll-pause",
+        "kubelet",
+        "kube-apiserver",
+        "kube-controller",
+        "kube-scheduler",
+        "etcd",
+        "containerd-shim",
+        "loop-mount",
+    ];
+    let name = |process: String| {
+        fs::read_to_string(format!("/proc/{process}/comm")).ok().map(|name| name.trim().to_owned())
+    };
+    let running = names("/proc")
+        .into_iter()
+        .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+        .filter_map(name);
+    let mut running: Vec<String> =
+        running.filter(|name| OURS.iter().any(|ours| name.starts_with(ours))).collect();
     running.sort();
     running
 }

@@ -32,8 +32,14 @@ fn main() -> ExitCode {
         Trial::test("a_run_changes_nothing_of_the_machine", a_run_changes_nothing_of_the_machine),
         Trial::test("two_runs_at_once_do_not_meet", two_runs_at_once_do_not_meet),
         Trial::test("interrupted_it_cleans_up_by_itself", interrupted_it_cleans_up_by_itself),
-        Trial::test("killed_at_any_moment_the_next_clean_leaves_nothing", killed_at_any_moment_the_next_clean_leaves_nothing),
-        Trial::test("a_damaged_bundle_is_named_and_nothing_starts", a_damaged_bundle_is_named_and_nothing_starts),
+        Trial::test(
+            "killed_at_any_moment_the_next_clean_leaves_nothing",
+            killed_at_any_moment_the_next_clean_leaves_nothing,
+        ),
+        Trial::test(
+            "a_damaged_bundle_is_named_and_nothing_starts",
+            a_damaged_bundle_is_named_and_nothing_starts,
+        ),
         Trial::test("a_full_disk_is_named_and_nothing_stays", a_full_disk_is_named_and_nothing_stays),
         Trial::test("a_killed_kubelet_is_no_pass", || a_killed_component_is_no_pass("kubelet")),
         Trial::test("a_killed_api_server_is_no_pass", || a_killed_component_is_no_pass("kube-apiserver")),
@@ -69,7 +75,9 @@ fn a_run_changes_nothing_of_the_machine() -> Result<(), Failed> {
 
 fn two_runs_at_once_do_not_meet() -> Result<(), Failed> {
     let before = machine::state();
-    let runs: Vec<_> = (0..2).map(|_| command::start(command::plimsoll(&run_arguments(SCENARIO))?)).collect::<Result<_, String>>()?;
+    let runs: Vec<_> = (0..2)
+        .map(|_| command::start(command::plimsoll(&run_arguments(SCENARIO))?))
+        .collect::<Result<_, String>>()?;
     for run in runs {
         run.ended(ENDED_WITHIN)?.expect(0)?;
     }
@@ -97,7 +105,13 @@ fn killed_at_any_moment_the_next_clean_leaves_nothing() -> Result<(), Failed> {
         run.signal(Signal::KILL)?;
         let _ = run.ended(Duration::from_secs(30));
         command::run(&["clean"], Duration::from_secs(60))?.expect(0)?;
-        is_as_before(&before).map_err(|failed| format!("killed after {} ms: {}", u64::from(kill) * 377 + 29, failed.message().unwrap_or_default()))?;
+        is_as_before(&before).map_err(|failed| {
+            format!(
+                "killed after {} ms: {}",
+                u64::from(kill) * 377 + 29,
+                failed.message().unwrap_or_default()
+            )
+        })?;
     }
     Ok(())
 }
@@ -107,14 +121,16 @@ fn a_damaged_bundle_is_named_and_nothing_starts() -> Result<(), Failed> {
     let listing = command::run(&["bundle"], Duration::from_secs(30))?.expect(0)?;
     let bundle = Path::new(listing.output.lines().next().ok_or("no bundle")?).to_owned();
     let folder = tempfile::tempdir()?;
-    let copy = std::process::Command::new("cp").arg("-a").arg(bundle).arg(folder.path().join("bundle")).status()?;
+    let copy =
+        std::process::Command::new("cp").arg("-a").arg(bundle).arg(folder.path().join("bundle")).status()?;
     if !copy.success() {
         return Err("the bundle could not be copied".into());
     }
     let damaged = folder.path().join("bundle");
     std::fs::OpenOptions::new().write(true).open(damaged.join("bin/containerd"))?.set_len(1000)?;
     let named = damaged.display().to_string();
-    let ran = command::run(&["run", "--on", "host", "--bundle", &named, SCENARIO], ENDED_WITHIN)?.expect(3)?;
+    let ran =
+        command::run(&["run", "--on", "host", "--bundle", &named, SCENARIO], ENDED_WITHIN)?.expect(3)?;
     if !ran.errors.contains("the node bundle is damaged") || !ran.errors.contains("bin/containerd") {
         return Err(format!("the damage is not named:\n{}", ran.errors).into());
     }
@@ -125,7 +141,10 @@ fn a_damaged_bundle_is_named_and_nothing_starts() -> Result<(), Failed> {
 fn a_full_disk_is_named_and_nothing_stays() -> Result<(), Failed> {
     let before = machine::state();
     let folder = tempfile::tempdir()?;
-    let mounted = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(folder.path()).status()?;
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"])
+        .arg(folder.path())
+        .status()?;
     if !mounted.success() {
         return Err("a small file system could not be mounted".into());
     }

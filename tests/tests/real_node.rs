@@ -46,7 +46,8 @@ fn scenarios(folder: &Path) -> Vec<PathBuf> {
         if path.is_dir() {
             found.extend(scenarios(&path));
         } else if path.extension().is_some_and(|extension| extension == "yaml")
-            && std::fs::read_to_string(&path).is_ok_and(|text| text.lines().any(|line| line.trim_end() == "kind: Scenario"))
+            && std::fs::read_to_string(&path)
+                .is_ok_and(|text| text.lines().any(|line| line.trim_end() == "kind: Scenario"))
         {
             found.push(path);
         }
@@ -57,7 +58,9 @@ fn scenarios(folder: &Path) -> Vec<PathBuf> {
 
 fn name(file: &Path) -> String {
     let repository = command::repository();
-    let path = file.strip_prefix(repository.join("scenarios")).or(file.strip_prefix(repository.join("tests/scenarios/violated")));
+    let path = file
+        .strip_prefix(repository.join("scenarios"))
+        .or(file.strip_prefix(repository.join("tests/scenarios/violated")));
     path.unwrap_or(file).with_extension("").display().to_string()
 }
 
@@ -71,9 +74,11 @@ fn holds(file: &Path) -> Result<(), Failed> {
 
 /// Every finding but those of steps must be violated: each expectation of such a file is wrong on purpose.
 fn is_violated(file: &Path) -> Result<(), Failed> {
-    let ran = command::run(&["run", "--on", "host", "--json", "-", &file.display().to_string()], RUN_WITHIN)?.expect(1)?;
+    let ran = command::run(&["run", "--on", "host", "--json", "-", &file.display().to_string()], RUN_WITHIN)?
+        .expect(1)?;
     let findings = ran.findings();
-    let expected: Vec<&(String, String)> = findings.iter().filter(|(key, _)| key != "step" && key != "snapshot").collect();
+    let expected: Vec<&(String, String)> =
+        findings.iter().filter(|(key, _)| key != "step" && key != "snapshot").collect();
     if expected.is_empty() {
         return Err(format!("no finding was reported:\n{}", ran.errors).into());
     }

@@ -17,7 +17,9 @@ fn main() -> ExitCode {
         None => {}
         Some("control") => return control(),
         Some(_) => {
-            eprintln!("plimsoll-node is the init of a Plimsoll node; `plimsoll run` starts it. `plimsoll-node control REQUEST` asks a running one.");
+            eprintln!(
+                "plimsoll-node is the init of a Plimsoll node; `plimsoll run` starts it. `plimsoll-node control REQUEST` asks a running one."
+            );
             return ExitCode::from(2);
         }
     }

@@ -100,8 +100,9 @@ impl MemorySample {
     /// Capacity less working set, as the kubelet's `memory.available`; absent when there is no bound.
     #[must_use]
     pub fn available(&self) -> Option<i64> {
-        self.capacity
-            .map(|capacity| i64::try_from(i128::from(capacity) - i128::from(self.working_set)).unwrap_or(i64::MAX))
+        self.capacity.map(|capacity| {
+            i64::try_from(i128::from(capacity) - i128::from(self.working_set)).unwrap_or(i64::MAX)
+        })
     }
 }
 

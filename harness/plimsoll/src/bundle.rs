@@ -121,7 +121,9 @@ impl Bundle {
             .flatten()
             .flatten()
             .filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
-            .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, Self::read(&entry.path()).ok()?)))
+            .filter_map(|entry| {
+                Some((entry.metadata().ok()?.modified().ok()?, Self::read(&entry.path()).ok()?))
+            })
             .collect();
         bundles.sort_by_key(|(modified, _)| *modified);
         bundles.into_iter().map(|(_, bundle)| bundle).collect()
@@ -135,7 +137,8 @@ impl Bundle {
         let not = |reason: String| BundleError::NotABundle { folder: folder.to_owned(), reason };
         let file = folder.join("bundle.json");
         let text = std::fs::read(&file).map_err(|error| not(format!("{}: {error}", file.display())))?;
-        let contents = serde_json::from_slice(&text).map_err(|error| not(format!("{}: {error}", file.display())))?;
+        let contents =
+            serde_json::from_slice(&text).map_err(|error| not(format!("{}: {error}", file.display())))?;
         Ok(Self { folder: folder.to_owned(), contents })
     }
 
@@ -154,7 +157,9 @@ impl Bundle {
         for line in self.listing("SIZES")?.lines() {
             let Some((size, file)) = line.split_once("  ") else { continue };
             let path = self.folder.join(file);
-            let found = std::fs::metadata(&path).map_err(|error| self.damaged(&path, format!("can not be read: {error}")))?.len();
+            let found = std::fs::metadata(&path)
+                .map_err(|error| self.damaged(&path, format!("can not be read: {error}")))?
+                .len();
             if found.to_string() != size.trim() {
                 return Err(self.damaged(&path, format!("has {found} bytes, not {}", size.trim())));
             }
@@ -183,7 +188,8 @@ impl Bundle {
 
     fn listing(&self, name: &str) -> Result<String, BundleError> {
         let path = self.folder.join(name);
-        std::fs::read_to_string(&path).map_err(|error| self.damaged(&path, format!("can not be read: {error}")))
+        std::fs::read_to_string(&path)
+            .map_err(|error| self.damaged(&path, format!("can not be read: {error}")))
     }
 
     fn damaged(&self, file: &Path, reason: String) -> BundleError {

@@ -15,7 +15,13 @@ use crate::whole_file::WholeFile;
 ///
 /// # Errors
 /// With what could not be written; the rest is there.
-pub async fn write(folder: &Path, plan: &Plan, timeline: &Timeline, verdict: &Verdict, cluster: &dyn Cluster) -> io::Result<()> {
+pub async fn write(
+    folder: &Path,
+    plan: &Plan,
+    timeline: &Timeline,
+    verdict: &Verdict,
+    cluster: &dyn Cluster,
+) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
     let mut lines = Vec::new();
     for observation in &timeline.observations {

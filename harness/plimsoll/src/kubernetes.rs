@@ -1,6 +1,8 @@
 //! Clients of a run's own API server.
 
-use kube::config::{AuthInfo, Cluster, Context, KubeConfigOptions, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext};
+use kube::config::{
+    AuthInfo, Cluster, Context, KubeConfigOptions, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext,
+};
 use plimsoll_node::pki::Credentials;
 
 use crate::plan::NAMESPACE;
@@ -9,7 +11,11 @@ use crate::plan::NAMESPACE;
 ///
 /// # Errors
 /// When the credentials can not be used.
-pub async fn client(port: u16, authority: &str, credentials: &Credentials) -> Result<kube::Client, Box<dyn std::error::Error + Send + Sync>> {
+pub async fn client(
+    port: u16,
+    authority: &str,
+    credentials: &Credentials,
+) -> Result<kube::Client, Box<dyn std::error::Error + Send + Sync>> {
     let kubeconfig = kubeconfig(port, authority, credentials);
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     Ok(kube::Client::try_from(config)?)
@@ -41,7 +47,12 @@ pub fn kubeconfig(port: u16, authority: &str, credentials: &Credentials) -> Kube
         contexts: vec![NamedContext {
             other: Default::default(),
             name: name.clone(),
-            context: Some(Context { cluster: name.clone(), user: Some(name.clone()), namespace: Some(NAMESPACE.to_owned()), ..Context::default() }),
+            context: Some(Context {
+                cluster: name.clone(),
+                user: Some(name.clone()),
+                namespace: Some(NAMESPACE.to_owned()),
+                ..Context::default()
+            }),
         }],
         current_context: Some(name),
         ..Kubeconfig::default()

@@ -23,15 +23,26 @@ impl Programs {
     pub fn find() -> std::io::Result<Self> {
         let folder = std::env::current_exe()?.parent().map(PathBuf::from).unwrap_or_default();
         // A test's own program lies one folder below.
-        let folder = if folder.ends_with("deps") { folder.parent().map(PathBuf::from).unwrap_or_default() } else { folder };
+        let folder = if folder.ends_with("deps") {
+            folder.parent().map(PathBuf::from).unwrap_or_default()
+        } else {
+            folder
+        };
         let program = |name: &str| {
             let path = folder.join(name);
             if path.is_file() {
                 return Ok(path);
             }
-            Err(std::io::Error::other(format!("{} is missing: plimsoll runs it inside nodes\nhelp: cargo build --release --workspace builds all programs into one folder", path.display())))
+            Err(std::io::Error::other(format!(
+                "{} is missing: plimsoll runs it inside nodes\nhelp: cargo build --release --workspace builds all programs into one folder",
+                path.display()
+            )))
         };
-        Ok(Self { node: program("plimsoll-node")?, hog: program("plimsoll-hog")?, pause: program("plimsoll-pause")? })
+        Ok(Self {
+            node: program("plimsoll-node")?,
+            hog: program("plimsoll-hog")?,
+            pause: program("plimsoll-pause")?,
+        })
     }
 
     /// The images of the filler and of the pod sandbox in one archive that containerd imports.

@@ -19,8 +19,11 @@ impl WholeFile {
     /// # Errors
     /// When it can not be made there.
     pub fn create(path: &Path) -> io::Result<Self> {
-        let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not the name of a file"))?;
-        let partial = path.with_file_name(format!(".{}.{}.partial", name.to_string_lossy(), std::process::id()));
+        let name = path
+            .file_name()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not the name of a file"))?;
+        let partial =
+            path.with_file_name(format!(".{}.{}.partial", name.to_string_lossy(), std::process::id()));
         let writer = BufWriter::new(File::create(&partial)?);
         Ok(Self { path: path.to_owned(), partial, writer, changed: false })
     }

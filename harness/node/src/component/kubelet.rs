@@ -10,7 +10,8 @@ use crate::config::{KUBELET_PORT, NodeConfig, RUN};
 /// The kubelet's flags: only what its configuration file can not say.
 #[must_use]
 pub fn kubelet(name: &str, address: Ipv4Addr, node: &NodeConfig) -> Component {
-    let labels = node.labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");
+    let labels =
+        node.labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");
     let mut kubelet = Component::new(
         "kubelet",
         [

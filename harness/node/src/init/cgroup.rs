@@ -52,11 +52,14 @@ pub(super) fn prepare() -> Result<Layout, InitError> {
             // A kernel thread or a process that has just ended can not be moved, and does not matter.
             let _ = fs::write(own.join("cgroup.procs"), process);
         }
-        let controllers = fs::read_to_string(root.join("cgroup.controllers")).map_err(InitError::context("cgroup.controllers"))?;
+        let controllers = fs::read_to_string(root.join("cgroup.controllers"))
+            .map_err(InitError::context("cgroup.controllers"))?;
         for controller in controllers.split_whitespace() {
             let handed = fs::write(root.join("cgroup.subtree_control"), format!("+{controller}"));
             if matches!(controller, "memory" | "pids" | "cpu") {
-                handed.map_err(InitError::context(format_args!("handing on the cgroup controller {controller}")))?;
+                handed.map_err(InitError::context(format_args!(
+                    "handing on the cgroup controller {controller}"
+                )))?;
             }
         }
     }

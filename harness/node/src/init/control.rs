@@ -21,7 +21,8 @@ pub(super) fn listen(supervisor: &Supervisor, voice: &Voice) -> Result<(), InitE
     let path = Path::new(RUN).join("control.sock");
     let _ = fs::remove_file(&path);
     let listener = UnixListener::bind(&path).map_err(InitError::context(path.display()))?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(InitError::context(path.display()))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
+        .map_err(InitError::context(path.display()))?;
     let control = Control { supervisor: supervisor.clone(), voice: voice.clone(), filling: Arc::default() };
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
@@ -39,7 +40,10 @@ pub(super) fn listen(supervisor: &Supervisor, voice: &Voice) -> Result<(), InitE
 pub fn ask(request: &str) -> Result<String, InitError> {
     let path = Path::new(RUN).join("control.sock");
     let mut stream = UnixStream::connect(&path).map_err(InitError::context(path.display()))?;
-    stream.write_all(request.as_bytes()).and_then(|()| stream.write_all(b"\n")).map_err(InitError::context("asking"))?;
+    stream
+        .write_all(request.as_bytes())
+        .and_then(|()| stream.write_all(b"\n"))
+        .map_err(InitError::context("asking"))?;
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer).map_err(InitError::context("the answer"))?;
     Ok(answer.trim_end().to_owned())
@@ -57,7 +61,9 @@ impl Control {
         let Ok(reader) = stream.try_clone() else { return };
         for line in BufReader::new(reader).lines().map_while(Result::ok) {
             let answer = match serde_json::from_str(&line) {
-                Ok(request) => self.answer(request).map_or_else(|error| ControlAnswer::Refused(error.0), |()| ControlAnswer::Done),
+                Ok(request) => self
+                    .answer(request)
+                    .map_or_else(|error| ControlAnswer::Refused(error.0), |()| ControlAnswer::Done),
                 Err(error) => ControlAnswer::Refused(format!("not a request: {error}")),
             };
             let Ok(mut text) = serde_json::to_vec(&answer) else { return };
@@ -87,7 +93,11 @@ impl Control {
             command.arg("set").args([&amount, &socket]).args(rate).stdout(Stdio::null());
             return self.supervisor.run_to_end("changing the filler", &mut command);
         }
-        command.arg("memory").args([&amount, &format!("--start-at={start_at}"), &socket]).args(rate).stdout(Stdio::piped());
+        command
+            .arg("memory")
+            .args([&amount, &format!("--start-at={start_at}"), &socket])
+            .args(rate)
+            .stdout(Stdio::piped());
         let mut child = self.supervisor.spawn(FILLER, &mut command)?;
         *filling = true;
         if let Some(output) = child.stdout.take() {

@@ -15,10 +15,11 @@ pub(super) fn start(run: &str, name: &str, device: PathBuf, voice: &Voice) {
     let voice = voice.clone();
     std::thread::spawn(move || {
         let blind = |reason: String| voice.say(Fact::Blind { source: "kernel log".into(), reason });
-        let mut file = match File::open(&device).and_then(|mut file| file.seek(SeekFrom::End(0)).map(|_| file)) {
-            Ok(file) => file,
-            Err(error) => return blind(format!("{}: {error}", device.display())),
-        };
+        let mut file =
+            match File::open(&device).and_then(|mut file| file.seek(SeekFrom::End(0)).map(|_| file)) {
+                Ok(file) => file,
+                Err(error) => return blind(format!("{}: {error}", device.display())),
+            };
         let mut record = vec![0; 8192];
         loop {
             match file.read(&mut record) {
@@ -30,7 +31,9 @@ pub(super) fn start(run: &str, name: &str, device: PathBuf, voice: &Voice) {
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // EPIPE: records were overwritten before they were read.
-                Err(error) if error.kind() == ErrorKind::BrokenPipe => blind("records of the kernel's log were lost".into()),
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                    blind("records of the kernel's log were lost".into())
+                }
                 Err(error) => return blind(error.to_string()),
             }
         }
@@ -41,8 +44,14 @@ pub(super) fn start(run: &str, name: &str, device: PathBuf, voice: &Voice) {
 /// mount a hostname file from a folder of that name. Absent where there is no engine.
 fn container_identifier() -> Option<String> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let source = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|fields| fields.get(4) == Some(&"/etc/hostname"))?;
-    let identifier = source.get(3)?.split('/').find(|part| part.len() == 64 && part.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+    let source = mounts
+        .lines()
+        .map(|line| line.split(' ').collect::<Vec<_>>())
+        .find(|fields| fields.get(4) == Some(&"/etc/hostname"))?;
+    let identifier = source
+        .get(3)?
+        .split('/')
+        .find(|part| part.len() == 64 && part.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
     Some(identifier.to_owned())
 }
 
@@ -74,7 +83,9 @@ mod tests {
     const MARKER: &str = "/plimsoll/r1/worker";
 
     fn record(limited: &str, victim: &str) -> String {
-        format!("6,1234,99887766,-;oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=x,mems_allowed=0,oom_memcg={limited},task_memcg={victim},task=plimsoll-hog,pid=4711,uid=0\n SUBSYSTEM=x\n")
+        format!(
+            "6,1234,99887766,-;oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=x,mems_allowed=0,oom_memcg={limited},task_memcg={victim},task=plimsoll-hog,pid=4711,uid=0\n SUBSYSTEM=x\n"
+        )
     }
 
     fn scope_and_pod(limited: &str, victim: &str) -> Option<(OomScope, Option<String>)> {
@@ -86,7 +97,10 @@ mod tests {
         let pod = "/plimsoll/r1/worker/kubepods/burstable/pod5b1c/abc";
         assert_eq!(scope_and_pod("/plimsoll/r1/worker", pod), Some((OomScope::Node, Some("5b1c".into()))));
         assert_eq!(scope_and_pod(pod, pod), Some((OomScope::Container, Some("5b1c".into()))));
-        assert_eq!(scope_and_pod("/plimsoll/r1/worker/kubepods", pod), Some((OomScope::Kubepods, Some("5b1c".into()))));
+        assert_eq!(
+            scope_and_pod("/plimsoll/r1/worker/kubepods", pod),
+            Some((OomScope::Kubepods, Some("5b1c".into())))
+        );
         assert_eq!(scope_and_pod("/plimsoll/r1/worker", "/plimsoll/r1/worker"), Some((OomScope::Node, None)));
     }
 

@@ -99,7 +99,8 @@ fn machine_root() -> Result<(), InitError> {
     make_folder(&old)?;
     rustix::process::pivot_root(root, &old).map_err(InitError::context("changing the root"))?;
     rustix::process::chdir("/").map_err(InitError::context("changing to the new root"))?;
-    rustix::mount::unmount("/plimsoll-old-root", UnmountFlags::DETACH).map_err(InitError::context("leaving the old root"))?;
+    rustix::mount::unmount("/plimsoll-old-root", UnmountFlags::DETACH)
+        .map_err(InitError::context("leaving the old root"))?;
     let _ = fs::remove_dir("/plimsoll-old-root");
     // What the machine keeps in these would be seen as this node's.
     for folder in ["/etc/cni/net.d", "/tmp"] {
@@ -120,7 +121,8 @@ fn kernel_settings() -> Result<(), InitError> {
         }
         let file = folder.join(setting.replace('/', "."));
         write(&file, &format!("{value}\n"))?;
-        rustix::mount::mount_bind(&file, &target).map_err(InitError::context(format_args!("covering {}", target.display())))?;
+        rustix::mount::mount_bind(&file, &target)
+            .map_err(InitError::context(format_args!("covering {}", target.display())))?;
     }
     Ok(())
 }
@@ -159,7 +161,8 @@ fn bounded_meminfo(real: &str, memory: u64) -> String {
 /// Engines mount /sys/fs/cgroup read-only in containers that are not privileged; the kubelet makes cgroups there.
 /// Each mount is changed by itself, as a bind, because the hierarchy itself is shared with the machine.
 fn writable_in_a_container() -> Result<(), InitError> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(InitError::context("/proc/self/mountinfo"))?;
+    let mounts =
+        fs::read_to_string("/proc/self/mountinfo").map_err(InitError::context("/proc/self/mountinfo"))?;
     for line in mounts.lines() {
         let fields: Vec<&str> = line.split(' ').collect();
         let (Some(target), Some(options)) = (fields.get(4), fields.get(5)) else { continue };
@@ -176,12 +179,16 @@ fn writable_in_a_container() -> Result<(), InitError> {
 fn bind_folder(source: &Path, target: &Path) -> Result<(), InitError> {
     make_folder(source)?;
     make_folder(target)?;
-    rustix::mount::mount_bind(source, target)
-        .map_err(InitError::context(format_args!("binding {} to {}", source.display(), target.display())))
+    rustix::mount::mount_bind(source, target).map_err(InitError::context(format_args!(
+        "binding {} to {}",
+        source.display(),
+        target.display()
+    )))
 }
 
 fn propagation(path: &str, flags: MountPropagationFlags) -> Result<(), InitError> {
-    rustix::mount::mount_change(path, flags).map_err(InitError::context(format_args!("mount propagation of {path}")))
+    rustix::mount::mount_change(path, flags)
+        .map_err(InitError::context(format_args!("mount propagation of {path}")))
 }
 
 fn make_folder(path: &Path) -> Result<(), InitError> {
@@ -198,7 +205,13 @@ pub(super) fn kernel_log_device() -> PathBuf {
     if !path.exists() {
         // Failing that, the kernel's log is reported as blind by whoever reads it.
         let device = rustix::fs::makedev(1, 11);
-        let _ = rustix::fs::mknodat(CWD, &path, rustix::fs::FileType::CharacterDevice, Mode::RUSR | Mode::WUSR, device);
+        let _ = rustix::fs::mknodat(
+            CWD,
+            &path,
+            rustix::fs::FileType::CharacterDevice,
+            Mode::RUSR | Mode::WUSR,
+            device,
+        );
     }
     path
 }
@@ -211,6 +224,9 @@ mod tests {
     fn meminfo_shows_the_bound_and_nothing_above_it() {
         let real = "MemTotal:       16384000 kB\nMemFree:        12000000 kB\nCached:           500000 kB\nSwapTotal:       999 kB\nHugePages_Total:       0\n";
         let shown = bounded_meminfo(real, 2 << 30);
-        assert_eq!(shown, "MemTotal:       2097152 kB\nMemFree: 2097152 kB\nCached:           500000 kB\nSwapTotal: 0 kB\nHugePages_Total:       0\n");
+        assert_eq!(
+            shown,
+            "MemTotal:       2097152 kB\nMemFree: 2097152 kB\nCached:           500000 kB\nSwapTotal: 0 kB\nHugePages_Total:       0\n"
+        );
     }
 }

@@ -13,9 +13,15 @@ pub(super) fn own_address(within: Duration) -> Result<Ipv4Addr, InitError> {
             .and_then(|socket| socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr()))
             .map(|address| address.ip());
         match address {
-            Ok(IpAddr::V4(address)) if !address.is_loopback() && !address.is_unspecified() => return Ok(address),
+            Ok(IpAddr::V4(address)) if !address.is_loopback() && !address.is_unspecified() => {
+                return Ok(address);
+            }
             _ if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(5)),
-            Ok(address) => return Err(InitError(format!("this container's address is {address}; an IPv4 address with a default route is needed"))),
+            Ok(address) => {
+                return Err(InitError(format!(
+                    "this container's address is {address}; an IPv4 address with a default route is needed"
+                )));
+            }
             Err(error) => return Err(InitError(format!("this container has no default route: {error}"))),
         }
     }
@@ -23,5 +29,6 @@ pub(super) fn own_address(within: Duration) -> Result<Ipv4Addr, InitError> {
 
 /// Whether something listens at a local port.
 pub(super) fn listens(port: u16) -> bool {
-    std::net::TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), Duration::from_millis(200)).is_ok()
+    std::net::TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), Duration::from_millis(200))
+        .is_ok()
 }

@@ -25,7 +25,11 @@ const NETWORK_WITHIN: Duration = Duration::from_secs(20);
 /// Starts the control plane. etcd first, and the API server only when it listens: started together, the API
 /// server's first connection fails and waits out a back-off. The others connect to the API server's port and are
 /// answered when it is.
-pub(super) fn control_plane(config: &InitConfig, role: &ControlPlaneConfig, voice: &Voice) -> Result<(), InitError> {
+pub(super) fn control_plane(
+    config: &InitConfig,
+    role: &ControlPlaneConfig,
+    voice: &Voice,
+) -> Result<(), InitError> {
     mounts::common_files(&config.name)?;
     let supervisor = Supervisor::new(voice.clone());
     supervisor.start(&component::etcd())?;
@@ -67,7 +71,10 @@ fn wait_for_port(port: u16, who: &str) -> Result<(), InitError> {
     let deadline = Instant::now() + LISTEN_WITHIN;
     while !network::listens(port) {
         if Instant::now() > deadline {
-            return Err(InitError(format!("{who} does not listen after {} s; its log says why", LISTEN_WITHIN.as_secs())));
+            return Err(InitError(format!(
+                "{who} does not listen after {} s; its log says why",
+                LISTEN_WITHIN.as_secs()
+            )));
         }
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -83,8 +90,12 @@ pub(super) fn node(config: &InitConfig, role: &NodeConfig, voice: &Voice) -> Res
     let supervisor = Supervisor::new(voice.clone());
     fs::create_dir_all("/run/containerd").map_err(InitError::context("/run/containerd"))?;
     fs::create_dir_all("/etc/cni/net.d").map_err(InitError::context("/etc/cni/net.d"))?;
-    fs::write("/etc/cni/net.d/10-pods.conflist", component::cni_configuration()).map_err(InitError::context("/etc/cni/net.d"))?;
-    write("containerd.toml", &component::containerd_configuration(&role.sandbox_image, !may_lower_oom_scores()))?;
+    fs::write("/etc/cni/net.d/10-pods.conflist", component::cni_configuration())
+        .map_err(InitError::context("/etc/cni/net.d"))?;
+    write(
+        "containerd.toml",
+        &component::containerd_configuration(&role.sandbox_image, !may_lower_oom_scores()),
+    )?;
     supervisor.start(&Component {
         name: "containerd",
         arguments: vec!["--config".into(), format!("{RUN}/containerd.toml")],
@@ -98,7 +109,8 @@ pub(super) fn node(config: &InitConfig, role: &NodeConfig, voice: &Voice) -> Res
     control::listen(&supervisor, voice)?;
     sampler::start(layout, role, voice);
     kernel_log::start(&config.run, &config.name, mounts::kernel_log_device(), voice);
-    let (speaker, starter, kubelet) = (voice.clone(), supervisor.clone(), component::kubelet(&config.name, address, role));
+    let (speaker, starter, kubelet) =
+        (voice.clone(), supervisor.clone(), component::kubelet(&config.name, address, role));
     let images = role.pinned_images.clone();
     std::thread::spawn(move || {
         if let Err(error) = start_after_containerd(&starter, &speaker, &kubelet, &images) {
@@ -122,11 +134,19 @@ fn may_lower_oom_scores() -> bool {
 }
 
 /// The kubelet gives up when containerd does not answer its first call, so it starts only then.
-fn start_after_containerd(supervisor: &Supervisor, voice: &Voice, kubelet: &Component, pinned: &[String]) -> Result<(), InitError> {
+fn start_after_containerd(
+    supervisor: &Supervisor,
+    voice: &Voice,
+    kubelet: &Component,
+    pinned: &[String],
+) -> Result<(), InitError> {
     let deadline = Instant::now() + CONTAINERD_WITHIN;
     while std::os::unix::net::UnixStream::connect("/run/containerd/containerd.sock").is_err() {
         if Instant::now() > deadline {
-            return Err(InitError(format!("containerd does not answer after {} s; its log says why", CONTAINERD_WITHIN.as_secs())));
+            return Err(InitError(format!(
+                "containerd does not answer after {} s; its log says why",
+                CONTAINERD_WITHIN.as_secs()
+            )));
         }
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -59,7 +59,8 @@ impl Sampler {
         let nodefs = filesystem("/var/lib/kubelet").ok_or("the filesystem of the kubelet can not be read")?;
         filesystems.insert("nodefs".to_owned(), nodefs);
         if self.imagefs {
-            let imagefs = filesystem("/var/lib/containerd").ok_or("the filesystem of containerd can not be read")?;
+            let imagefs =
+                filesystem("/var/lib/containerd").ok_or("the filesystem of containerd can not be read")?;
             filesystems.insert("imagefs".to_owned(), imagefs);
         }
         Ok(Sample {
@@ -78,7 +79,10 @@ impl Sampler {
         };
         let usage = number(&folder.join(usage))?;
         let stat = fs::read_to_string(folder.join("memory.stat")).ok()?;
-        let inactive = stat.lines().find_map(|line| line.strip_prefix(inactive)?.trim().parse::<u64>().ok()).unwrap_or(0);
+        let inactive = stat
+            .lines()
+            .find_map(|line| line.strip_prefix(inactive)?.trim().parse::<u64>().ok())
+            .unwrap_or(0);
         let capacity = number(&folder.join(limit)).filter(|limit| *limit < UNLIMITED);
         Some(MemorySample { capacity, usage, working_set: usage.saturating_sub(inactive) })
     }

@@ -61,7 +61,11 @@ impl Supervisor {
 
     /// Starts a component, and starts it again whenever it gives up before the time is over. Once it was killed or
     /// the time is over, its end is news like another's.
-    pub(super) fn start_patiently(&self, component: &Component, patience: Duration) -> Result<Option<Pid>, InitError> {
+    pub(super) fn start_patiently(
+        &self,
+        component: &Component,
+        patience: Duration,
+    ) -> Result<Option<Pid>, InitError> {
         self.start_with(component, End::StartAgain(component.clone(), Instant::now() + patience))
     }
 
@@ -84,7 +88,9 @@ impl Supervisor {
     pub(super) fn run_to_end(&self, name: &str, command: &mut Command) -> Result<(), InitError> {
         let (sender, receiver) = mpsc::channel();
         self.spawn_as(Running { name: name.to_owned(), end: End::Awaited(sender) }, command)?;
-        let status = receiver.recv_timeout(COMMAND_WITHIN).map_err(InitError::context(format_args!("waiting for {name}")))?;
+        let status = receiver
+            .recv_timeout(COMMAND_WITHIN)
+            .map_err(InitError::context(format_args!("waiting for {name}")))?;
         if status.success() { Ok(()) } else { Err(InitError(format!("{name}: {status}"))) }
     }
 
@@ -102,7 +108,8 @@ impl Supervisor {
         let process = children.iter().find(|(_, running)| running.name == name).map(|(id, _)| *id);
         let process = process.and_then(|id| Pid::from_raw(id.cast_signed()));
         let process = process.ok_or_else(|| InitError(format!("no component {name} runs here")))?;
-        rustix::process::kill_process(process, Signal::KILL).map_err(InitError::context(format_args!("ending {name}")))
+        rustix::process::kill_process(process, Signal::KILL)
+            .map_err(InitError::context(format_args!("ending {name}")))
     }
 
     /// Reaps until told to end by SIGTERM or SIGINT. The end of a component is reported; the node goes on without it,
@@ -123,7 +130,9 @@ impl Supervisor {
         loop {
             let mut children = self.children();
             let Ok(Some((process, status))) = rustix::process::wait(WaitOptions::NOHANG) else { return };
-            let Some(running) = children.remove(&process.as_raw_nonzero().get().cast_unsigned()) else { continue };
+            let Some(running) = children.remove(&process.as_raw_nonzero().get().cast_unsigned()) else {
+                continue;
+            };
             drop(children);
             let status = ExitStatus::from_raw(status.as_raw());
             match running.end {
@@ -131,7 +140,8 @@ impl Supervisor {
                 End::Awaited(awaited) => drop(awaited.send(status)),
                 End::StartAgain(component, until) if status.code().is_some() && Instant::now() < until => {
                     self.voice.note(format!("{} gave up ({status}) and is started again", running.name));
-                    if let Err(error) = self.start_with(&component, End::StartAgain(component.clone(), until)) {
+                    if let Err(error) = self.start_with(&component, End::StartAgain(component.clone(), until))
+                    {
                         self.voice.fatal(&error.0);
                     }
                 }

@@ -25,17 +25,25 @@ pub(super) struct BundleArguments {
 pub(super) fn bundle(arguments: &BundleArguments) -> Exit {
     let found = match &arguments.import {
         Some(archive) => import(archive),
-        None => Bundle::find(&arguments.kubernetes, arguments.choice.bundle.as_deref()).map_err(|error| error.to_string()),
+        None => Bundle::find(&arguments.kubernetes, arguments.choice.bundle.as_deref())
+            .map_err(|error| error.to_string()),
     };
     let checked = found.and_then(|bundle| {
-        let checked = if arguments.verify || arguments.import.is_some() { bundle.verify() } else { bundle.check() };
+        let checked =
+            if arguments.verify || arguments.import.is_some() { bundle.verify() } else { bundle.check() };
         checked.map(|()| bundle).map_err(|error| error.to_string())
     });
     match checked {
         Ok(bundle) => {
             let contents = &bundle.contents;
             println!("{}", bundle.folder.display());
-            println!("Kubernetes {}, containerd {}, runc {}{}", contents.kubernetes, contents.containerd, contents.runc, if arguments.verify { ", every file as it was built" } else { "" });
+            println!(
+                "Kubernetes {}, containerd {}, runc {}{}",
+                contents.kubernetes,
+                contents.containerd,
+                contents.runc,
+                if arguments.verify { ", every file as it was built" } else { "" }
+            );
             Exit::Held
         }
         Err(message) => {

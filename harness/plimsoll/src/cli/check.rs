@@ -59,7 +59,7 @@ pub(super) fn lint(arguments: &LintArguments) -> Exit {
         }
     }
     if exit == Exit::Held {
-        println!("{} checked: {}", if files.len() == 1 { "1 scenario".into() } else { format!("{} scenarios", files.len()) }, "no errors");
+        println!("{} checked: no errors", crate::verdict::words::count(files.len(), "scenario"));
     }
     exit
 }
@@ -124,7 +124,10 @@ pub(super) fn scenario_files(named: &[PathBuf]) -> Result<Vec<PathBuf>, String> 
         let before = files.len();
         collect(path, &mut files).map_err(|error| format!("{}: {error}", path.display()))?;
         if files.len() == before {
-            return Err(format!("{}: no scenario in this folder\nhelp: a scenario is a .yaml file of kind Scenario", path.display()));
+            return Err(format!(
+                "{}: no scenario in this folder\nhelp: a scenario is a .yaml file of kind Scenario",
+                path.display()
+            ));
         }
     }
     Ok(files)
@@ -146,7 +149,8 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
 
 /// Manifests lie beside scenarios; what says that it is a scenario is one, however wrong the rest of it.
 fn is_scenario(path: &Path) -> bool {
-    std::fs::read_to_string(path).is_ok_and(|text| text.lines().any(|line| line.trim_end() == "kind: Scenario"))
+    std::fs::read_to_string(path)
+        .is_ok_and(|text| text.lines().any(|line| line.trim_end() == "kind: Scenario"))
 }
 
 /// Says what is wrong with the input.

@@ -36,7 +36,9 @@ enum Command {
     /// Print the JSON Schema of scenarios
     Schema,
     /// Remove what runs left on this machine that were killed
-    #[command(after_long_help = "Runs that are still going are left alone. `plimsoll run` does the same before it starts.")]
+    #[command(
+        after_long_help = "Runs that are still going are left alone. `plimsoll run` does the same before it starts."
+    )]
     Clean,
     /// Show, verify or import the node bundle
     Bundle(bundle::BundleArguments),
@@ -81,7 +83,9 @@ struct BundleChoice {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "plimsoll=warn".into()))
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "plimsoll=warn".into()),
+        )
         .with_writer(std::io::stderr)
         .init();
     let exit = match arguments.command {

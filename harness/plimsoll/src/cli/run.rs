@@ -101,7 +101,8 @@ fn prepare(arguments: &RunArguments) -> Result<Vec<Job>, Exit> {
     }
     let mut jobs = Vec::new();
     for (file, plan) in resolved {
-        let bundle = Bundle::find(&plan.kubernetes, arguments.bundle.bundle.as_deref()).and_then(|bundle| bundle.check().map(|()| bundle));
+        let bundle = Bundle::find(&plan.kubernetes, arguments.bundle.bundle.as_deref())
+            .and_then(|bundle| bundle.check().map(|()| bundle));
         match bundle {
             Ok(bundle) => jobs.push(Job { file, plan, bundle }),
             Err(error) => {
@@ -180,10 +181,16 @@ async fn run_one(
     };
     // From here on nothing returns early: what was started is ended first, and what went wrong is told after.
     let mut trouble = Vec::new();
-    let outcome = crate::run::run(&job.plan, cluster.as_ref(), reports, cancel, &mut |observation: &Observation| {
-        trouble.extend(reporters.iter_mut().filter_map(|reporter| reporter.observation(observation).err()).map(written));
-    })
-    .await;
+    let outcome =
+        crate::run::run(&job.plan, cluster.as_ref(), reports, cancel, &mut |observation: &Observation| {
+            trouble.extend(
+                reporters
+                    .iter_mut()
+                    .filter_map(|reporter| reporter.observation(observation).err())
+                    .map(written),
+            );
+        })
+        .await;
     trouble.truncate(1);
     let mut verdict = judge(&job.plan, &outcome.timeline);
     let finished = matches!(outcome.ending, Ending::Finished);
@@ -199,7 +206,9 @@ async fn run_one(
         let folder = arguments.evidence.join(format!("{}-{}", job.plan.name, folder.run));
         match evidence::write(&folder, &job.plan, &outcome.timeline, &verdict, cluster.as_ref()).await {
             Ok(()) => kept = Some(folder),
-            Err(error) => eprintln!("warning: the evidence could not be kept whole in {}: {error}", folder.display()),
+            Err(error) => {
+                eprintln!("warning: the evidence could not be kept whole in {}: {error}", folder.display())
+            }
         }
     }
     if let Err(error) = cluster.stop().await {
@@ -209,7 +218,9 @@ async fn run_one(
         Ending::Interrupted => Exit::Interrupted,
         Ending::DidNotStart(error) => could_not_start(job, error),
         Ending::Finished => {
-            trouble.extend(reporters.iter_mut().filter_map(|reporter| reporter.verdict(&verdict).err()).map(written));
+            trouble.extend(
+                reporters.iter_mut().filter_map(|reporter| reporter.verdict(&verdict).err()).map(written),
+            );
             verdict.state.into()
         }
     };
@@ -225,7 +236,12 @@ fn could_not_start(job: &Job, error: &ClusterError) -> Exit {
 }
 
 /// Compares the run's facts with the snapshot beside the scenario.
-fn with_snapshot(arguments: &RunArguments, job: &Job, timeline: &Timeline, verdict: Verdict) -> Result<Verdict, String> {
+fn with_snapshot(
+    arguments: &RunArguments,
+    job: &Job,
+    timeline: &Timeline,
+    verdict: Verdict,
+) -> Result<Verdict, String> {
     let writing = Writing::from_flags(arguments.accept, std::env::var("CI").ok().as_deref());
     // Only a run that held may become what others are held to, and one that left something unknown not even proposes it.
     let writing = match (verdict.state, writing) {
@@ -259,7 +275,10 @@ fn reporters(arguments: &RunArguments) -> Result<Vec<Box<dyn Reporter + Send>>, 
         }
     }
     if let Some(path) = &arguments.junit {
-        reporters.push(Box::new(Junit::new(crate::whole_file::WholeFile::create(path).map_err(|error| format!("{}: {error}", path.display()))?)));
+        reporters.push(Box::new(Junit::new(
+            crate::whole_file::WholeFile::create(path)
+                .map_err(|error| format!("{}: {error}", path.display()))?,
+        )));
     }
     Ok(reporters)
 }
@@ -269,7 +288,10 @@ fn cancelled_by_signals() -> CancellationToken {
     let token = CancellationToken::new();
     let cancel = token.clone();
     tokio::spawn(async move {
-        let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else { return };
+        let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        else {
+            return;
+        };
         loop {
             tokio::select! {
                 _ = tokio::signal::ctrl_c() => {}

@@ -44,8 +44,12 @@ pub async fn choose() -> Result<(Place, String), ClusterError> {
         Err(error) => error,
     };
     match available(Place::Host).await {
-        Ok((place, _)) => Ok((place, "no container engine answers, and this user may use the machine itself".into())),
-        Err(no_host) => Err(ClusterError::Machine(format!("no place to run a node\n  engine: {no_engine}\n  host: {no_host}"))),
+        Ok((place, _)) => {
+            Ok((place, "no container engine answers, and this user may use the machine itself".into()))
+        }
+        Err(no_host) => Err(ClusterError::Machine(format!(
+            "no place to run a node\n  engine: {no_engine}\n  host: {no_host}"
+        ))),
     }
 }
 
@@ -64,7 +68,13 @@ pub async fn available(place: Place) -> Result<(Place, String), ClusterError> {
 ///
 /// # Errors
 /// When it can not be started; nothing of it is left then.
-pub async fn start(place: Place, plan: &Plan, bundle: &Bundle, programs: &Programs, folder: RunFolder) -> Result<Running, ClusterError> {
+pub async fn start(
+    place: Place,
+    plan: &Plan,
+    bundle: &Bundle,
+    programs: &Programs,
+    folder: RunFolder,
+) -> Result<Running, ClusterError> {
     match place {
         Place::Engine => {
             let (cluster, reports) = engine::start(plan, bundle, programs, folder).await?;

@@ -42,7 +42,11 @@ pub trait Cluster: Send + Sync {
     fn client(&self) -> kube::Client;
 
     /// Asks the init of a node to do something.
-    fn control<'a>(&'a self, node: &'a str, request: ControlRequest) -> BoxFuture<'a, Result<(), ClusterError>>;
+    fn control<'a>(
+        &'a self,
+        node: &'a str,
+        request: ControlRequest,
+    ) -> BoxFuture<'a, Result<(), ClusterError>>;
 
     /// Copies the components' logs to a folder.
     fn copy_logs<'a>(&'a self, folder: &'a std::path::Path) -> BoxFuture<'a, Result<(), ClusterError>>;

@@ -69,7 +69,12 @@ pub fn make(plan: &Plan, run: &str, addresses: &Addresses, style: Style) -> Resu
     Ok(Parts { files, authority: authority.certificate().to_owned(), administrator })
 }
 
-fn control_plane(run: &str, authority: &Authority, addresses: &Addresses, style: Style) -> Result<Vec<PartFile>, PkiError> {
+fn control_plane(
+    run: &str,
+    authority: &Authority,
+    addresses: &Addresses,
+    style: Style,
+) -> Result<Vec<PartFile>, PkiError> {
     let mut serving: Vec<IpAddr> = vec![Ipv4Addr::LOCALHOST.into(), Ipv4Addr::new(10, 96, 0, 1).into()];
     serving.extend(addresses.control_plane.map(IpAddr::from));
     let mut names = vec!["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
@@ -86,16 +91,30 @@ fn control_plane(run: &str, authority: &Authority, addresses: &Addresses, style:
     let (private, public) = signing_key()?;
     let mut files = vec![init(&config), pki("ca.crt", authority.certificate())];
     credentials(&mut files, "apiserver", authority.server("kube-apiserver", &serving, &names)?);
-    credentials(&mut files, "apiserver-kubelet-client", authority.client("kube-apiserver-kubelet-client", MASTERS)?);
+    credentials(
+        &mut files,
+        "apiserver-kubelet-client",
+        authority.client("kube-apiserver-kubelet-client", MASTERS)?,
+    );
     // Their roles exist only some time after the API server answers, and would cost that time before the first pod runs.
-    credentials(&mut files, "controller-manager", authority.client("system:kube-controller-manager", MASTERS)?);
+    credentials(
+        &mut files,
+        "controller-manager",
+        authority.client("system:kube-controller-manager", MASTERS)?,
+    );
     credentials(&mut files, "scheduler", authority.client("system:kube-scheduler", MASTERS)?);
     files.push(pki("service-account.key", &private));
     files.push(pki("service-account.pub", &public));
     Ok(files)
 }
 
-fn node(run: &str, authority: &Authority, plan: &NodePlan, addresses: &Addresses, style: Style) -> Result<Vec<PartFile>, PkiError> {
+fn node(
+    run: &str,
+    authority: &Authority,
+    plan: &NodePlan,
+    addresses: &Addresses,
+    style: Style,
+) -> Result<Vec<PartFile>, PkiError> {
     let address = addresses.nodes.get(&plan.name).copied();
     let config = InitConfig {
         run: run.to_owned(),
@@ -117,7 +136,11 @@ fn node(run: &str, authority: &Authority, plan: &NodePlan, addresses: &Addresses
         lifeline: style.lifeline,
     };
     let mut files = vec![init(&config), pki("ca.crt", authority.certificate())];
-    credentials(&mut files, "kubelet", authority.client(&format!("system:node:{}", plan.name), "system:nodes")?);
+    credentials(
+        &mut files,
+        "kubelet",
+        authority.client(&format!("system:node:{}", plan.name), "system:nodes")?,
+    );
     // The API server asks by the address, and the name alone would be refused.
     let serving: Vec<IpAddr> = match address {
         Some(address) => vec![address.into()],

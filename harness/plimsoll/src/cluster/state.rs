@@ -81,7 +81,11 @@ impl RunFolder {
         let state = state_folder();
         let runs = state.join("runs");
         let doing = || format!("making a run folder in {}", runs.display());
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&runs).map_err(ClusterError::doing(doing()))?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&runs)
+            .map_err(ClusterError::doing(doing()))?;
         let owner = Owner::current();
         let run = format!("{:x}{:x}", owner.at.as_millisecond() & 0xfff_ffff, owner.process);
         let folder = Self { path: runs.join(&run), run };
@@ -101,7 +105,13 @@ impl RunFolder {
             if let Some(parent) = path.parent() {
                 fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
             }
-            fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&path)?.write_all(contents)
+            fs::OpenOptions::new()
+                .create(true)
+                .truncate(true)
+                .write(true)
+                .mode(0o600)
+                .open(&path)?
+                .write_all(contents)
         };
         write().map_err(ClusterError::doing(format!("writing {}", path.display())))
     }
@@ -112,7 +122,9 @@ impl RunFolder {
         let mut abandoned = Vec::new();
         for entry in fs::read_dir(state_folder().join("runs")).into_iter().flatten().flatten() {
             let path = entry.path();
-            let owner = fs::read(path.join("owner.json")).ok().and_then(|text| serde_json::from_slice::<Owner>(&text).ok());
+            let owner = fs::read(path.join("owner.json"))
+                .ok()
+                .and_then(|text| serde_json::from_slice::<Owner>(&text).ok());
             let run = entry.file_name().to_string_lossy().into_owned();
             match owner {
                 Some(owner) if owner.lives() => {}

@@ -33,7 +33,11 @@ impl Fillers {
 
     /// Follows this pod's filler, once it has started.
     pub fn notice(&mut self, pod: &Pod) {
-        let (Some(uid), Some(name), Some(namespace)) = (&pod.metadata.uid, &pod.metadata.name, &pod.metadata.namespace) else { return };
+        let (Some(uid), Some(name), Some(namespace)) =
+            (&pod.metadata.uid, &pod.metadata.name, &pod.metadata.namespace)
+        else {
+            return;
+        };
         let Some(container) = filler_container(pod) else { return };
         if !has_started(pod, &container) || !self.followed.insert(uid.clone()) {
             return;
@@ -44,7 +48,12 @@ impl Fillers {
 }
 
 fn filler_container(pod: &Pod) -> Option<String> {
-    pod.spec.as_ref()?.containers.iter().find(|container| container.image.as_deref() == Some(HOG_IMAGE)).map(|container| container.name.clone())
+    pod.spec
+        .as_ref()?
+        .containers
+        .iter()
+        .find(|container| container.image.as_deref() == Some(HOG_IMAGE))
+        .map(|container| container.name.clone())
 }
 
 fn has_started(pod: &Pod, container: &str) -> bool {
@@ -60,7 +69,8 @@ fn has_started(pod: &Pod, container: &str) -> bool {
 async fn follow(pods: Api<Pod>, name: String, container: String, facts: Facts) {
     let mut read = 0;
     for _ in 0..20 {
-        let parameters = LogParams { follow: true, container: Some(container.clone()), ..LogParams::default() };
+        let parameters =
+            LogParams { follow: true, container: Some(container.clone()), ..LogParams::default() };
         let mut line_number = 0;
         if let Ok(stream) = pods.log_stream(&name, &parameters).await {
             let mut lines = stream.lines();

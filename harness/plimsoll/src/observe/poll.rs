@@ -54,7 +54,12 @@ impl Kubelet {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let gap = |resumed, reason| Fact::Gap { source: format!("{what} {}", self.node), from: last, resumed, reason };
+            let gap = |resumed, reason| Fact::Gap {
+                source: format!("{what} {}", self.node),
+                from: last,
+                resumed,
+                reason,
+            };
             match self.ask(what).await {
                 Ok(()) => {
                     if blind {
@@ -75,9 +80,13 @@ impl Kubelet {
 
     async fn ask(&self, what: &str) -> Result<(), String> {
         let path = if what.starts_with("summary") { "stats/summary" } else { "metrics" };
-        let request = Request::get(format!("/api/v1/nodes/{}/proxy/{path}", self.node)).body(Vec::new()).map_err(|error| error.to_string())?;
+        let request = Request::get(format!("/api/v1/nodes/{}/proxy/{path}", self.node))
+            .body(Vec::new())
+            .map_err(|error| error.to_string())?;
         let answer = tokio::time::timeout(ANSWER_WITHIN, self.client.request_text(request)).await;
-        let text = answer.map_err(|_| format!("no answer in {} s", ANSWER_WITHIN.as_secs()))?.map_err(|error| error.to_string())?;
+        let text = answer
+            .map_err(|_| format!("no answer in {} s", ANSWER_WITHIN.as_secs()))?
+            .map_err(|error| error.to_string())?;
         let node = self.node.clone();
         if path == "metrics" {
             for (signal, count) in evictions(&text) {

@@ -19,12 +19,29 @@ pub fn start(client: &Client, facts: &Facts, tasks: &mut JoinSet<()>) {
     let pods = |pod| Fact::Pod(Box::new(pod));
     let gone = |pod| Some(Fact::PodDeleted(Box::new(pod)));
     tasks.spawn(follow(Api::<Pod>::all(client.clone()), "pods", facts.clone(), pods, gone));
-    tasks.spawn(follow(Api::<Node>::all(client.clone()), "nodes", facts.clone(), |node| Fact::Node(Box::new(node)), |_| None));
-    tasks.spawn(follow(Api::<Event>::all(client.clone()), "events", facts.clone(), |event| Fact::Event(Box::new(event)), |_| None));
+    tasks.spawn(follow(
+        Api::<Node>::all(client.clone()),
+        "nodes",
+        facts.clone(),
+        |node| Fact::Node(Box::new(node)),
+        |_| None,
+    ));
+    tasks.spawn(follow(
+        Api::<Event>::all(client.clone()),
+        "events",
+        facts.clone(),
+        |event| Fact::Event(Box::new(event)),
+        |_| None,
+    ));
 }
 
-async fn follow<K>(api: Api<K>, source: &'static str, facts: Facts, seen: impl Fn(K) -> Fact, deleted: impl Fn(K) -> Option<Fact>)
-where
+async fn follow<K>(
+    api: Api<K>,
+    source: &'static str,
+    facts: Facts,
+    seen: impl Fn(K) -> Fact,
+    deleted: impl Fn(K) -> Option<Fact>,
+) where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let mut known: BTreeMap<String, K> = BTreeMap::new();
@@ -47,7 +64,9 @@ where
             }
             Ok(watcher::Event::InitDone) => {
                 for (uid, object) in std::mem::take(&mut known) {
-                    if !listed.contains_key(&uid) && let Some(fact) = deleted(object) {
+                    if !listed.contains_key(&uid)
+                        && let Some(fact) = deleted(object)
+                    {
                         facts.send(fact);
                     }
                 }
@@ -68,7 +87,12 @@ where
             }
             Err(error) => {
                 if broken.is_none() {
-                    facts.send(Fact::Gap { source: source.into(), from: last_seen, resumed: false, reason: error.to_string() });
+                    facts.send(Fact::Gap {
+                        source: source.into(),
+                        from: last_seen,
+                        resumed: false,
+                        reason: error.to_string(),
+                    });
                 }
                 broken = Some(error.to_string());
                 continue;

@@ -9,7 +9,8 @@ use super::Fact;
 use crate::plan::{Plan, Until, WORKLOAD_LABEL};
 
 /// The components without which a run can not go on.
-const NEEDED: [&str; 6] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "containerd", "kubelet"];
+const NEEDED: [&str; 6] =
+    ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "containerd", "kubelet"];
 
 /// The last known state.
 #[derive(Debug, Default)]
@@ -81,7 +82,10 @@ impl World {
     /// An `Evicted` event says so even where the pod's status does not keep it: a pod whose containers end with
     /// status 0 becomes Succeeded, and the kubelet's reason is lost.
     fn event(&mut self, event: &Event) {
-        let (Some("Evicted"), Some(uid)) = (event.reason.as_deref(), event.involved_object.uid.clone()) else { return };
+        let (Some("Evicted"), Some(uid)) = (event.reason.as_deref(), event.involved_object.uid.clone())
+        else {
+            return;
+        };
         if event.message.as_deref().is_some_and(|message| message.contains("The node had condition")) {
             self.rejected.insert(uid);
         } else {
@@ -113,7 +117,11 @@ impl World {
             Until::Running(names) => self.each(names, plan, "Running", |pod| phase(pod) == "Running"),
             Until::Ready(names) => self.each(names, plan, "Ready", is_ready),
             Until::Filled(names) => self.each(names, plan, "filled", |pod| {
-                pod.metadata.name.as_ref().and_then(|name| self.fillers.get(name)).is_some_and(|report| report["kind"] == "held")
+                pod.metadata
+                    .name
+                    .as_ref()
+                    .and_then(|name| self.fillers.get(name))
+                    .is_some_and(|report| report["kind"] == "held")
             }),
             Until::Evictions(count) => enough(self.evicted.len(), *count, "eviction", "evictions"),
             Until::Rejections(count) => enough(self.rejected.len(), *count, "rejection", "rejections"),
@@ -123,7 +131,11 @@ impl World {
                 for name in names {
                     let left = self.pods_of(name).find(|pod| !matches!(phase(pod), "Failed" | "Succeeded"));
                     if let Some(pod) = left {
-                        return Err(format!("pod {} is {}", pod.metadata.name.as_deref().unwrap_or("?"), phase(pod)));
+                        return Err(format!(
+                            "pod {} is {}",
+                            pod.metadata.name.as_deref().unwrap_or("?"),
+                            phase(pod)
+                        ));
                     }
                 }
                 Ok(())
@@ -133,7 +145,8 @@ impl World {
 
     fn condition(&self, node: &str, condition: &str, raised: bool) -> Result<(), String> {
         let was = self.raised.contains_key(&(node.to_owned(), condition.to_owned()));
-        let is = self.nodes.get(node).is_some_and(|node| conditions(node).any(|seen| seen == (condition, true)));
+        let is =
+            self.nodes.get(node).is_some_and(|node| conditions(node).any(|seen| seen == (condition, true)));
         match (raised, was, is) {
             (true, true, _) | (false, true, false) => Ok(()),
             (true, false, _) | (false, false, _) => Err(format!("{condition} of {node} was never raised")),
@@ -141,7 +154,13 @@ impl World {
         }
     }
 
-    fn each(&self, names: &[String], plan: &Plan, wanted: &str, holds: impl Fn(&Pod) -> bool) -> Result<(), String> {
+    fn each(
+        &self,
+        names: &[String],
+        plan: &Plan,
+        wanted: &str,
+        holds: impl Fn(&Pod) -> bool,
+    ) -> Result<(), String> {
         for name in names {
             let expected = plan.workloads.get(name).map_or(1, |workload| workload.pods) as usize;
             let so = self.pods_of(name).filter(|pod| holds(pod)).count();
@@ -156,7 +175,11 @@ impl World {
 }
 
 fn enough(seen: usize, wanted: u32, one: &str, many: &str) -> Result<(), String> {
-    if seen >= wanted as usize { Ok(()) } else { Err(format!("{seen} {} of {wanted}", if seen == 1 { one } else { many })) }
+    if seen >= wanted as usize {
+        Ok(())
+    } else {
+        Err(format!("{seen} {} of {wanted}", if seen == 1 { one } else { many }))
+    }
 }
 
 /// What a pod with reason `Evicted` met: both carry the same reason, only the message tells them apart.
@@ -199,12 +222,32 @@ fn describe(pod: &Pod) -> String {
     let name = pod.metadata.name.as_deref().unwrap_or("?");
     let status = pod.status.as_ref();
     let waiting = status
-        .and_then(|status| status.container_statuses.as_ref()?.iter().find_map(|container| container.state.as_ref()?.waiting.as_ref()))
-        .map(|waiting| format!("{} {}", waiting.reason.as_deref().unwrap_or_default(), waiting.message.as_deref().unwrap_or_default()));
+        .and_then(|status| {
+            status
+                .container_statuses
+                .as_ref()?
+                .iter()
+                .find_map(|container| container.state.as_ref()?.waiting.as_ref())
+        })
+        .map(|waiting| {
+            format!(
+                "{} {}",
+                waiting.reason.as_deref().unwrap_or_default(),
+                waiting.message.as_deref().unwrap_or_default()
+            )
+        });
     let unscheduled = status
-        .and_then(|status| status.conditions.as_ref()?.iter().find(|condition| condition.status == "False" && condition.type_ == "PodScheduled"))
+        .and_then(|status| {
+            status
+                .conditions
+                .as_ref()?
+                .iter()
+                .find(|condition| condition.status == "False" && condition.type_ == "PodScheduled")
+        })
         .and_then(|condition| condition.message.clone());
-    let ended = status.and_then(|status| status.reason.clone().zip(status.message.clone())).map(|(reason, message)| format!("{reason}: {message}"));
+    let ended = status
+        .and_then(|status| status.reason.clone().zip(status.message.clone()))
+        .map(|(reason, message)| format!("{reason}: {message}"));
     let why = waiting.or(unscheduled).or(ended).unwrap_or_default();
     format!("pod {name} is {} {}", phase(pod), why.trim()).trim_end().to_owned()
 }

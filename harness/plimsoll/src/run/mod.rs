@@ -49,7 +49,13 @@ pub enum Ending {
 }
 
 /// Runs a plan on a cluster that boots. The cluster is left as it is: whoever started it stops it.
-pub async fn run(plan: &Plan, cluster: &dyn Cluster, reports: Reports, cancel: &CancellationToken, listener: Listener<'_>) -> Outcome {
+pub async fn run(
+    plan: &Plan,
+    cluster: &dyn Cluster,
+    reports: Reports,
+    cancel: &CancellationToken,
+    listener: Listener<'_>,
+) -> Outcome {
     let (recorder, facts) = Recorder::new();
     facts.send(Fact::Began { cluster: cluster.kind().to_owned(), kubernetes: plan.kubernetes.clone() });
     let mut run = Run {
@@ -99,16 +105,24 @@ impl Run<'_> {
 
     async fn boot(&mut self, tasks: &mut JoinSet<()>) -> Result<(), ClusterError> {
         let objects = Objects::new(self.client.clone());
-        let answer = self.beside(ANSWERS_WITHIN, Box::pin(async move { objects.namespace().await.map(|()| objects) })).await;
+        let answer = self
+            .beside(ANSWERS_WITHIN, Box::pin(async move { objects.namespace().await.map(|()| objects) }))
+            .await;
         let objects = answer.map_err(|why| ClusterError::doing("waiting for the API server")(why))?;
         watch::start(&self.client, &self.facts, tasks);
         let plan = self.plan;
-        let created = self.beside(ANSWERS_WITHIN, Box::pin(async move {
-            for planned in &plan.objects {
-                objects.create(&planned.object).await.map_err(|why| format!("{}: {why}", planned.location))?;
-            }
-            Ok(())
-        }));
+        let created = self.beside(
+            ANSWERS_WITHIN,
+            Box::pin(async move {
+                for planned in &plan.objects {
+                    objects
+                        .create(&planned.object)
+                        .await
+                        .map_err(|why| format!("{}: {why}", planned.location))?;
+                }
+                Ok(())
+            }),
+        );
         created.await.map_err(ClusterError::doing("creating the scenario's objects"))?;
         let ready = self.until(READY_WITHIN, |world| match &world.broken {
             Some(broken) => Some(Err(broken.clone())),
@@ -116,8 +130,15 @@ impl Run<'_> {
         });
         match ready.await {
             Some(Ok(())) => {}
-            Some(Err(broken)) => return Err(ClusterError::doing("waiting for the nodes to be Ready")(broken)),
-            None => return Err(ClusterError::doing("waiting for the nodes to be Ready")(format!("not after {} s", READY_WITHIN.as_secs()))),
+            Some(Err(broken)) => {
+                return Err(ClusterError::doing("waiting for the nodes to be Ready")(broken));
+            }
+            None => {
+                return Err(ClusterError::doing("waiting for the nodes to be Ready")(format!(
+                    "not after {} s",
+                    READY_WITHIN.as_secs()
+                )));
+            }
         }
         for node in &plan.nodes {
             self.facts.send(Fact::Boot { part: node.name.clone(), phase: "ready".into() });
@@ -151,7 +172,9 @@ impl Run<'_> {
                 });
                 match over.await {
                     Some(outcome) => outcome,
-                    None => StepOutcome::TimedOut(self.recorder.world.is_so(&wait.until, plan).err().unwrap_or_default()),
+                    None => StepOutcome::TimedOut(
+                        self.recorder.world.is_so(&wait.until, plan).err().unwrap_or_default(),
+                    ),
                 }
             }
             Action::Observe(duration) => match self.until(*duration, |world| world.broken.clone()).await {
@@ -183,7 +206,11 @@ impl Run<'_> {
     }
 
     /// Does some work while writing down what arrives; breaks off when the run can not go on.
-    async fn beside<T>(&mut self, within: Duration, mut work: BoxFuture<'_, Result<T, String>>) -> Result<T, String> {
+    async fn beside<T>(
+        &mut self,
+        within: Duration,
+        mut work: BoxFuture<'_, Result<T, String>>,
+    ) -> Result<T, String> {
         let deadline = tokio::time::Instant::now() + within;
         loop {
             if let Some(broken) = &self.recorder.world.broken {
@@ -237,8 +264,15 @@ async fn relay(mut reports: Reports, facts: Facts) {
             NodeFact::Sample(sample) => Fact::Sample { node: part, sample },
             NodeFact::OomKill(kill) => Fact::OomKill { node: part, kill },
             NodeFact::Filler { line } => Fact::Filler { name: part, in_pod: false, report: line },
-            NodeFact::Blind { source, reason } => Fact::Gap { source: format!("{source} {part}"), from: report.at, resumed: false, reason },
-            NodeFact::Fatal { message } => Fact::Gap { source: format!("init of {part}"), from: report.at, resumed: false, reason: message },
+            NodeFact::Blind { source, reason } => {
+                Fact::Gap { source: format!("{source} {part}"), from: report.at, resumed: false, reason }
+            }
+            NodeFact::Fatal { message } => Fact::Gap {
+                source: format!("init of {part}"),
+                from: report.at,
+                resumed: false,
+                reason: message,
+            },
             NodeFact::ComponentEnded { component, status, log } => {
                 tracing::warn!(part, component, status, log, "a component ended");
                 Fact::ComponentEnded { part, component, status }

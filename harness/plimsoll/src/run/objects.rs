@@ -56,7 +56,10 @@ impl Objects {
         let (api, object) = self.api(object).await?;
         let name = object.metadata.name.clone().unwrap_or_default();
         let parameters = PatchParams::apply(MANAGER).force();
-        api.patch(&name, &parameters, &Patch::Apply(&object)).await.map(drop).map_err(|error| describe(&error))
+        api.patch(&name, &parameters, &Patch::Apply(&object))
+            .await
+            .map(drop)
+            .map_err(|error| describe(&error))
     }
 
     /// Deletes an object and what it owns; one that is gone already is as good.
@@ -70,11 +73,14 @@ impl Objects {
     }
 
     async fn api(&self, object: &Value) -> Result<(Api<DynamicObject>, DynamicObject), String> {
-        let object: DynamicObject = serde_json::from_value(object.clone()).map_err(|error| error.to_string())?;
+        let object: DynamicObject =
+            serde_json::from_value(object.clone()).map_err(|error| error.to_string())?;
         let types = object.types.clone().ok_or("the object has no apiVersion and kind")?;
-        let kind = types.try_into().map_err(|error: kube::core::gvk::ParseGroupVersionError| error.to_string())?;
-        let (resource, capabilities): (ApiResource, _) =
-            pinned_kind(&self.client, &kind).await.map_err(|error| format!("{}: {}", kind.kind, describe(&error)))?;
+        let kind =
+            types.try_into().map_err(|error: kube::core::gvk::ParseGroupVersionError| error.to_string())?;
+        let (resource, capabilities): (ApiResource, _) = pinned_kind(&self.client, &kind)
+            .await
+            .map_err(|error| format!("{}: {}", kind.kind, describe(&error)))?;
         let api = match capabilities.scope {
             Scope::Cluster => Api::all_with(self.client.clone(), &resource),
             Scope::Namespaced => {

@@ -29,7 +29,10 @@ pub(super) fn perform<'a>(
     match action {
         Action::Start(names) => Box::pin(async move {
             for planned in named(plan, names)? {
-                objects.create(&planned.object).await.map_err(|why| format!("{}: {why}", planned.location))?;
+                objects
+                    .create(&planned.object)
+                    .await
+                    .map_err(|why| format!("{}: {why}", planned.location))?;
             }
             Ok(())
         }),
@@ -41,12 +44,16 @@ pub(super) fn perform<'a>(
         }),
         Action::Delete(names) => Box::pin(async move {
             for planned in named(plan, names)? {
-                objects.delete(&planned.object).await.map_err(|why| format!("{}: {why}", planned.location))?;
+                objects
+                    .delete(&planned.object)
+                    .await
+                    .map_err(|why| format!("{}: {why}", planned.location))?;
             }
             Ok(())
         }),
         Action::Fill { target: FillTarget::Node(node), fill } => Box::pin(async move {
-            let request = ControlRequest::Fill { memory: fill.memory, rate: fill.rate, start_at: fill.start_at };
+            let request =
+                ControlRequest::Fill { memory: fill.memory, rate: fill.rate, start_at: fill.start_at };
             cluster.control(node, request).await.map_err(|error| error.to_string())
         }),
         Action::Fill { target: FillTarget::Workload(name), fill } => {
@@ -84,9 +91,11 @@ async fn set(client: &Client, pod: &Pod, fill: &FillPlan) -> Result<(), String> 
     let container = container.ok_or_else(|| format!("pod {name} runs no filler"))?;
     let mut command = vec!["/plimsoll-hog".to_owned(), "set".into(), format!("--amount={}", fill.memory)];
     command.extend(fill.rate.map(|rate| format!("--rate={rate}/s")));
-    let pods: Api<Pod> = Api::namespaced(client.clone(), pod.metadata.namespace.as_deref().unwrap_or_default());
+    let pods: Api<Pod> =
+        Api::namespaced(client.clone(), pod.metadata.namespace.as_deref().unwrap_or_default());
     let parameters = AttachParams::default().container(&container.name).stdout(true).stderr(true);
-    let mut process = pods.exec(name, command, &parameters).await.map_err(|error| format!("pod {name}: {error}"))?;
+    let mut process =
+        pods.exec(name, command, &parameters).await.map_err(|error| format!("pod {name}: {error}"))?;
     let mut errors = String::new();
     if let Some(mut stderr) = process.stderr() {
         let _ = stderr.read_to_string(&mut errors).await;

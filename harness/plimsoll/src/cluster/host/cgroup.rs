@@ -20,10 +20,14 @@ impl Layout {
         if Path::new(ROOT).join("cgroup.controllers").exists() {
             return Ok(Self::V2);
         }
-        if Path::new(ROOT).join("memory/memory.limit_in_bytes").exists() || Path::new(ROOT).join("memory/cgroup.procs").exists() {
+        if Path::new(ROOT).join("memory/memory.limit_in_bytes").exists()
+            || Path::new(ROOT).join("memory/cgroup.procs").exists()
+        {
             return Ok(Self::V1);
         }
-        Err(ClusterError::Machine(format!("no memory cgroup at {ROOT}: a node can not be bounded without one\nhelp: mount cgroups there, or switch the memory controller on (kernel parameter cgroup_enable=memory)")))
+        Err(ClusterError::Machine(format!(
+            "no memory cgroup at {ROOT}: a node can not be bounded without one\nhelp: mount cgroups there, or switch the memory controller on (kernel parameter cgroup_enable=memory)"
+        )))
     }
 
     /// Whether swap can be bounded with memory.
@@ -38,7 +42,12 @@ impl Layout {
     fn folders(self, path: &str) -> Vec<PathBuf> {
         match self {
             Self::V2 => vec![Path::new(ROOT).join(path)],
-            Self::V1 => fs::read_dir(ROOT).into_iter().flatten().flatten().map(|hierarchy| hierarchy.path().join(path)).collect(),
+            Self::V1 => fs::read_dir(ROOT)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|hierarchy| hierarchy.path().join(path))
+                .collect(),
         }
     }
 }
@@ -59,7 +68,10 @@ pub(super) fn remove(run: &str, within: Duration) -> Result<(), ClusterError> {
             break;
         }
         if Instant::now() > deadline {
-            return Err(ClusterError::doing("removing the run's cgroups")(format!("{} does not become empty", left[0].display())));
+            return Err(ClusterError::doing("removing the run's cgroups")(format!(
+                "{} does not become empty",
+                left[0].display()
+            )));
         }
         std::thread::sleep(Duration::from_millis(10));
     }

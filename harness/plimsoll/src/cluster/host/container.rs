@@ -48,7 +48,8 @@ impl Container {
         let run_folder = oci.join("run");
         fs::create_dir_all(&rootfs).map_err(ClusterError::doing(&*doing))?;
         fs::create_dir_all(run_folder.join("logs")).map_err(ClusterError::doing(&*doing))?;
-        let status = fs::read_to_string("/proc/self/status").map_err(ClusterError::doing("/proc/self/status"))?;
+        let status =
+            fs::read_to_string("/proc/self/status").map_err(ClusterError::doing("/proc/self/status"))?;
         let specification = specification::specification(&Part {
             run: &folder.run,
             name: &part,
@@ -60,7 +61,8 @@ impl Container {
             capabilities: specification::for_a_node(specification::capabilities(&status)),
         });
         folder.write(&format!("{part}/config.json"), specification.to_string().as_bytes())?;
-        let error_log = fs::File::create(run_folder.join("logs/init.log")).map_err(ClusterError::doing(&*doing))?;
+        let error_log =
+            fs::File::create(run_folder.join("logs/init.log")).map_err(ClusterError::doing(&*doing))?;
         let runc = bundle.bin().join("runc");
         let process_file = oci.join("process");
         let mut child = Command::new(&runc)
@@ -80,11 +82,15 @@ impl Container {
             .spawn()
             .map_err(ClusterError::doing(format!("{}", runc.display())))?;
         let (lifeline, output) = (child.stdin.take(), child.stdout.take());
-        let status = tokio::time::timeout(RUNC_WITHIN, child.wait()).await.map_err(ClusterError::doing(&*doing))?;
+        let status =
+            tokio::time::timeout(RUNC_WITHIN, child.wait()).await.map_err(ClusterError::doing(&*doing))?;
         let status = status.map_err(ClusterError::doing(&*doing))?;
         if !status.success() {
             let log = fs::read_to_string(oci.join("runc.log")).unwrap_or_default();
-            return Err(ClusterError::doing(doing)(format!("runc: {status}: {}", log.lines().last().unwrap_or("no message"))));
+            return Err(ClusterError::doing(doing)(format!(
+                "runc: {status}: {}",
+                log.lines().last().unwrap_or("no message")
+            )));
         }
         let process = fs::read_to_string(&process_file).ok().and_then(|text| text.trim().parse().ok());
         let (Some(process), Some(lifeline), Some(output)) = (process, lifeline, output) else {

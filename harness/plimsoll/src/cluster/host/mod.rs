@@ -42,7 +42,10 @@ pub fn permitted() -> Result<(), ClusterError> {
         return Err(ClusterError::Machine("the host cluster makes namespaces, mounts and cgroups, so it needs root\nhelp: run it with sudo, or start a container engine (`--on engine`)".into()));
     }
     if !Path::new("/dev/loop-control").exists() {
-        return Err(ClusterError::Machine("the host cluster needs loop devices, and /dev/loop-control is not there\nhelp: modprobe loop".into()));
+        return Err(ClusterError::Machine(
+            "the host cluster needs loop devices, and /dev/loop-control is not there\nhelp: modprobe loop"
+                .into(),
+        ));
     }
     cgroup::Layout::detect()?;
     enough_inotify_instances()
@@ -74,7 +77,12 @@ pub struct HostCluster {
 ///
 /// # Errors
 /// When the machine can not hold them.
-pub async fn start(plan: &Plan, bundle: &Bundle, programs: &Programs, folder: RunFolder) -> Result<(HostCluster, Reports), ClusterError> {
+pub async fn start(
+    plan: &Plan,
+    bundle: &Bundle,
+    programs: &Programs,
+    folder: RunFolder,
+) -> Result<(HostCluster, Reports), ClusterError> {
     permitted()?;
     let result = start_in(plan, bundle, programs, &folder).await;
     if result.is_err() {
@@ -84,10 +92,16 @@ pub async fn start(plan: &Plan, bundle: &Bundle, programs: &Programs, folder: Ru
     result
 }
 
-async fn start_in(plan: &Plan, bundle: &Bundle, programs: &Programs, folder: &RunFolder) -> Result<(HostCluster, Reports), ClusterError> {
+async fn start_in(
+    plan: &Plan,
+    bundle: &Bundle,
+    programs: &Programs,
+    folder: &RunFolder,
+) -> Result<(HostCluster, Reports), ClusterError> {
     let addresses = addresses(plan);
     let style = Style { lifeline: true, machine_root: true };
-    let parts = parts::make(plan, &folder.run, &addresses, style).map_err(ClusterError::doing("making certificates"))?;
+    let parts = parts::make(plan, &folder.run, &addresses, style)
+        .map_err(ClusterError::doing("making certificates"))?;
     for (part, files) in &parts.files {
         for file in files {
             folder.write(&format!("{part}/run/{}", file.path), &file.contents)?;
@@ -98,11 +112,19 @@ async fn start_in(plan: &Plan, bundle: &Bundle, programs: &Programs, folder: &Ru
     folder.write("images.tar", &archive)?;
     for node in &plan.nodes {
         let link = folder.path.join(&node.name).join("run/images.tar");
-        std::fs::hard_link(folder.path.join("images.tar"), &link).map_err(ClusterError::doing(link.display().to_string()))?;
+        std::fs::hard_link(folder.path.join("images.tar"), &link)
+            .map_err(ClusterError::doing(link.display().to_string()))?;
     }
     let (sender, reports) = mpsc::unbounded_channel::<PartReport>();
     let create = |part: &str, memory: Option<u64>| {
-        Container::create(folder.clone(), part.to_owned(), memory, bundle.clone(), programs.clone(), sender.clone())
+        Container::create(
+            folder.clone(),
+            part.to_owned(),
+            memory,
+            bundle.clone(),
+            programs.clone(),
+            sender.clone(),
+        )
     };
     let mut creations = vec![create(CONTROL_PLANE, None)];
     creations.extend(plan.nodes.iter().map(|node| create(&node.name, Some(node.memory))));
@@ -115,7 +137,8 @@ async fn start_in(plan: &Plan, bundle: &Bundle, programs: &Programs, folder: &Ru
         .collect();
     network::connect(folder, bundle, control_plane.process, CONTROL_PLANE_ADDRESS, connections).await?;
     try_join_all(containers[1..].iter().map(Container::start)).await?;
-    let proxy = proxy::Proxy::start(control_plane.process).map_err(ClusterError::doing("reaching the control plane's network"))?;
+    let proxy = proxy::Proxy::start(control_plane.process)
+        .map_err(ClusterError::doing("reaching the control plane's network"))?;
     let client = crate::kubernetes::client(proxy.port(), &parts.authority, &parts.administrator)
         .await
         .map_err(ClusterError::doing("making a client"))?;
@@ -125,9 +148,18 @@ async fn start_in(plan: &Plan, bundle: &Bundle, programs: &Programs, folder: &Ru
 
 fn addresses(plan: &Plan) -> Addresses {
     let [a, b, c, first] = CONTROL_PLANE_ADDRESS.octets();
-    let nodes: BTreeMap<String, Ipv4Addr> =
-        plan.nodes.iter().zip(first + 1..).map(|(node, last)| (node.name.clone(), Ipv4Addr::new(a, b, c, last))).collect();
-    Addresses { control_plane: Some(CONTROL_PLANE_ADDRESS), control_plane_name: CONTROL_PLANE_ADDRESS.to_string(), nodes, possible: Vec::new() }
+    let nodes: BTreeMap<String, Ipv4Addr> = plan
+        .nodes
+        .iter()
+        .zip(first + 1..)
+        .map(|(node, last)| (node.name.clone(), Ipv4Addr::new(a, b, c, last)))
+        .collect();
+    Addresses {
+        control_plane: Some(CONTROL_PLANE_ADDRESS),
+        control_plane_name: CONTROL_PLANE_ADDRESS.to_string(),
+        nodes,
+        possible: Vec::new(),
+    }
 }
 
 impl Cluster for HostCluster {
@@ -139,14 +171,24 @@ impl Cluster for HostCluster {
         self.client.clone()
     }
 
-    fn control<'a>(&'a self, node: &'a str, request: ControlRequest) -> BoxFuture<'a, Result<(), ClusterError>> {
+    fn control<'a>(
+        &'a self,
+        node: &'a str,
+        request: ControlRequest,
+    ) -> BoxFuture<'a, Result<(), ClusterError>> {
         Box::pin(async move {
-            let asked = tokio::time::timeout(CONTROL_WITHIN, ask(self.folder.path.join(node).join("run/control.sock"), request));
+            let asked = tokio::time::timeout(
+                CONTROL_WITHIN,
+                ask(self.folder.path.join(node).join("run/control.sock"), request),
+            );
             match asked.await {
                 Ok(Ok(ControlAnswer::Done)) => Ok(()),
                 Ok(Ok(ControlAnswer::Refused(why))) => Err(ClusterError::doing(format!("node {node}"))(why)),
                 Ok(Err(error)) => Err(ClusterError::doing(format!("asking node {node}"))(error)),
-                Err(_) => Err(ClusterError::doing(format!("asking node {node}"))(format!("no answer in {} s", CONTROL_WITHIN.as_secs()))),
+                Err(_) => Err(ClusterError::doing(format!("asking node {node}"))(format!(
+                    "no answer in {} s",
+                    CONTROL_WITHIN.as_secs()
+                ))),
             }
         })
     }
@@ -156,7 +198,8 @@ impl Cluster for HostCluster {
             for container in &self.containers {
                 let logs = self.folder.path.join(&container.part).join("run/logs");
                 let target = folder.join(&container.part);
-                copy_files(&logs, &target).map_err(ClusterError::doing(format!("copying {}", logs.display())))?;
+                copy_files(&logs, &target)
+                    .map_err(ClusterError::doing(format!("copying {}", logs.display())))?;
             }
             Ok(())
         })

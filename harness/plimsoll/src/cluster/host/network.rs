@@ -27,7 +27,8 @@ pub(super) async fn connect(
     let (bin, run, state) = (bundle.bin(), folder.run.clone(), folder.path.join("network"));
     // A thread of its own, since it leaves the machine's network for good.
     let wiring = std::thread::spawn(move || -> Result<(), String> {
-        enter_network(control_plane).map_err(|error| format!("entering the control plane's network: {error}"))?;
+        enter_network(control_plane)
+            .map_err(|error| format!("entering the control plane's network: {error}"))?;
         for (name, process, address) in nodes {
             let configuration = json!({
                 "cniVersion": "1.0.0",
@@ -67,7 +68,9 @@ pub(super) async fn connect(
     let joined = tokio::task::spawn_blocking(move || wiring.join()).await;
     match joined {
         Ok(Ok(wired)) => wired.map_err(ClusterError::doing("connecting the nodes to the control plane")),
-        _ => Err(ClusterError::doing("connecting the nodes to the control plane")("the thread that does it ended early")),
+        _ => Err(ClusterError::doing("connecting the nodes to the control plane")(
+            "the thread that does it ended early",
+        )),
     }
 }
 

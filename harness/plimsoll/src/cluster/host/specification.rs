@@ -52,10 +52,16 @@ pub(super) fn specification(part: &Part<'_>) -> Value {
     let mut devices = Vec::new();
     if let Some(memory) = part.memory {
         mounts.push(bind(Path::new("/"), MACHINE, "ro"));
-        resources["memory"] = if part.bounds_swap { json!({"limit": memory, "swap": memory}) } else { json!({"limit": memory}) };
+        resources["memory"] = if part.bounds_swap {
+            json!({"limit": memory, "swap": memory})
+        } else {
+            json!({"limit": memory})
+        };
         resources["pids"] = json!({"limit": TASKS});
         devices.push(json!({"path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11, "fileMode": 0o600}));
-        devices.push(json!({"path": "/dev/loop-control", "type": "c", "major": 10, "minor": 237, "fileMode": 0o600}));
+        devices.push(
+            json!({"path": "/dev/loop-control", "type": "c", "major": 10, "minor": 237, "fileMode": 0o600}),
+        );
         devices.push(json!({"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 0o600}));
     }
     let capabilities = if is_node { part.capabilities.clone() } else { Vec::new() };
@@ -87,17 +93,62 @@ fn bind(source: &Path, target: &str, access: &str) -> Value {
 
 /// The capabilities of this process by name, from the bit mask that `/proc/self/status` shows.
 pub(super) fn capabilities(status: &str) -> Vec<String> {
-    let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:")).and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    CAPABILITIES.iter().enumerate().filter(|(bit, _)| mask & (1 << bit) != 0).map(|(_, name)| format!("CAP_{name}")).collect()
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0);
+    CAPABILITIES
+        .iter()
+        .enumerate()
+        .filter(|(bit, _)| mask & (1 << bit) != 0)
+        .map(|(_, name)| format!("CAP_{name}"))
+        .collect()
 }
 
 /// The kernel's capabilities in the order of their bits.
 const CAPABILITIES: [&str; 41] = [
-    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP", "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT",
-    "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE",
-    "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ",
-    "PERFMON", "BPF", "CHECKPOINT_RESTORE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
 ];
 
 /// Capabilities that no node needs and that reach the whole machine: they are never handed on.
