@@ -187,10 +187,6 @@ fn rank_processes(figures: &[PodFigures]) -> Vec<Vec<usize>> {
 /// apart on that circle have an order, which begins after the gap that is larger than half the circle.
 fn start_after_the_gap(class: &mut [usize], figures: &[PodFigures]) {
     let count = |pod: usize| processes(&figures[pod]);
-    let (Some(&largest), Some(&smallest)) = (class.first(), class.last()) else { return };
-    if count(largest) - count(smallest) < 1 << 63 {
-        return;
-    }
     let gap = class.windows(2).position(|pair| count(pair[0]) - count(pair[1]) > 1 << 63);
     if let Some(before) = gap {
         class.rotate_left(before + 1);
@@ -201,8 +197,10 @@ fn start_after_the_gap(class: &mut [usize], figures: &[PodFigures]) {
 #[must_use]
 pub fn decider(by: RankBy, first: &PodFigures, second: &PodFigures) -> Option<Decider> {
     if by == RankBy::Processes {
-        if first.priority != second.priority {
-            return (first.priority < second.priority).then_some(Decider::Priority);
+        match first.priority.cmp(&second.priority) {
+            Ordering::Less => return Some(Decider::Priority),
+            Ordering::Greater => return None,
+            Ordering::Equal => {}
         }
         if first.usage.is_none() != second.usage.is_none() {
             return first.usage.is_none().then_some(Decider::MissingStats);
@@ -224,4 +222,46 @@ pub fn decider(by: RankBy, first: &PodFigures, second: &PodFigures) -> Option<De
     } else {
         Decider::Excess
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_processes(processes: u64) -> PodFigures {
+        PodFigures {
+            priority: 0,
+            usage: Some(Usage { processes, ..Usage::default() }),
+            memory_request: Quantity::default(),
+            storage_request: Quantity::default(),
+            inodes_request: Quantity::default(),
+        }
+    }
+
+    fn order(counts: &[u64]) -> Vec<Vec<usize>> {
+        let figures: Vec<PodFigures> = counts.iter().map(|count| with_processes(*count)).collect();
+        rank(RankBy::Processes, &figures)
+    }
+
+    #[test]
+    fn counts_of_processes_lie_on_a_circle() {
+        assert_eq!(order(&[5, 10, 5]), [vec![1], vec![0, 2]]);
+        assert_eq!(order(&[u64::MAX - 1, 5, 10]), [[2], [1], [0]]);
+        assert_eq!(order(&[u64::MAX, u64::MAX - 1, 5]), [[2], [0], [1]]);
+        assert_eq!(order(&[(1 << 63) + 1, (1 << 63) - 1]), [[0], [1]]);
+        assert_eq!(order(&[0, (1 << 63) + 1]), [[0], [1]]);
+    }
+
+    #[test]
+    fn more_processes_decide_in_the_same_sense() {
+        let decides =
+            |first, second| decider(RankBy::Processes, &with_processes(first), &with_processes(second));
+        assert_eq!(decides(10, 5), Some(Decider::Excess));
+        assert_eq!(decides(5, 10), None);
+        assert_eq!(decides(5, 5), None);
+        assert_eq!(decides(5, u64::MAX), Some(Decider::Excess));
+        let important = PodFigures { priority: 1, ..with_processes(10) };
+        assert_eq!(decider(RankBy::Processes, &important, &with_processes(5)), None);
+        assert_eq!(decider(RankBy::Processes, &with_processes(5), &important), Some(Decider::Priority));
+    }
 }

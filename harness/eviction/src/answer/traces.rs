@@ -36,6 +36,7 @@ pub struct Tick {
     #[serde(default)]
     pub active: Vec<String>,
     /// The statistics.
+    #[serde(default)]
     pub summary: Summary,
     /// The statistics once anything was reclaimed on the node; absent if they stay the same.
     #[serde(default)]

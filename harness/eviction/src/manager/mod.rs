@@ -145,3 +145,63 @@ impl Manager {
         &self.options
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::Observation;
+    use crate::signal::Signal;
+    use crate::summary::{NodeStats, RlimitStats, Summary};
+
+    /// How many thresholds count as met at each of these amounts of process identifiers left, of 100, 10 seconds apart.
+    fn met(hard: &str, soft: &str, minimum_reclaim: Option<&str>, left: &[i64]) -> Vec<usize> {
+        let statements = |text: &str| Some([("pid.available".to_owned(), text.to_owned())].into());
+        let configuration = KubeletConfiguration {
+            eviction_hard: statements(hard),
+            eviction_soft: statements(soft),
+            eviction_soft_grace_period: statements("0s"),
+            eviction_minimum_reclaim: minimum_reclaim.and_then(statements),
+            ..KubeletConfiguration::default()
+        };
+        let manager =
+            Manager::from_configuration(&configuration, FilesystemLayout::Single).expect("thresholds");
+        let mut state = State::default();
+        (0..)
+            .zip(left)
+            .map(|(pass, left)| {
+                let rlimit =
+                    RlimitStats { max_pid: Some(100), running_processes: Some(100 - left), time: None };
+                let node = NodeStats { rlimit: Some(rlimit), ..NodeStats::default() };
+                let summary = Summary { node, ..Summary::default() };
+                let now = Timestamp::from_second(1000 + 10 * pass).expect("a time");
+                let pass = Pass { now, pods: &[], summary: Some(&summary) };
+                let (next, outcome) = manager.step(&state, pass, &mut First, |_| None);
+                state = next;
+                let seen = state
+                    .last_observations()
+                    .get(Signal::PidAvailable)
+                    .map(|Observation { available, .. }| *available);
+                assert_eq!(seen, Some(*left));
+                outcome.thresholds_met.len()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn equal_percentages_count_once_and_equal_amounts_twice() {
+        assert_eq!(met("10%", "10%", None, &[5, 20]), [1, 0]);
+        assert_eq!(met("10", "10", None, &[5, 20]), [2, 0]);
+        assert_eq!(met("10%", "20%", None, &[5, 15, 25]), [2, 1, 0]);
+    }
+
+    #[test]
+    fn equal_thresholds_that_are_not_resolved_count_once() {
+        assert_eq!(met("10%", "10%", Some("5"), &[5, 12, 15]), [2, 1, 0]);
+        assert_eq!(met("10", "10", Some("5"), &[5, 5, 12, 12, 15]), [2, 2, 1, 1, 0]);
+    }
+
+    #[test]
+    fn only_what_was_met_before_must_reach_its_minimum_reclaim() {
+        assert_eq!(met("10", "0%", Some("5"), &[12, 9, 12, 15, 12]), [0, 1, 1, 0, 0]);
+    }
+}

@@ -174,3 +174,57 @@ impl Threshold {
             && self.value == other.value
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(amount: i64) -> ThresholdValue {
+        ThresholdValue::Quantity(Quantity::from_bytes(amount))
+    }
+
+    #[test]
+    fn a_threshold_is_met_strictly_below_it() {
+        let threshold = Threshold::new(Signal::PidAvailable, bytes(100), GoDuration::ZERO)
+            .with_minimum_reclaim(bytes(50));
+        let met = |available| {
+            let observation = Observation { available, capacity: 1000, time: None };
+            (threshold.is_met(&observation, false), threshold.is_met(&observation, true))
+        };
+        assert_eq!(met(99), (true, true));
+        assert_eq!(met(100), (false, true));
+        assert_eq!(met(149), (false, true));
+        assert_eq!(met(150), (false, false));
+    }
+
+    #[test]
+    fn shares_are_those_of_32_bits() {
+        // A tenth in 32 bits is a little more than a tenth.
+        assert_eq!(share(100 << 30, 0.1), 10_737_418_400);
+        assert_eq!(share(-10, 0.5), -5);
+        assert_eq!(share(i64::MAX, 1.0), i64::MIN);
+        assert_eq!(share(i64::MIN, 1.0), i64::MIN);
+        assert_eq!(share(1, f32::NAN), i64::MIN);
+    }
+
+    #[test]
+    fn thresholds_are_told_apart_as_upstream_does() {
+        let seconds = GoDuration::from_seconds;
+        let base =
+            Threshold { value_origin: 1, ..Threshold::new(Signal::PidAvailable, bytes(7), seconds(1)) };
+        let same = |other: &Threshold| (base.matches(other), base.is_same_key(other));
+        assert_eq!(same(&base), (true, true));
+        for other in [
+            Threshold { signal: Signal::MemoryAvailable, ..base.clone() },
+            Threshold { operator: Operator::Never, ..base.clone() },
+            Threshold { grace_period: seconds(2), ..base.clone() },
+            Threshold { value: bytes(8), ..base.clone() },
+            Threshold { value: ThresholdValue::Percentage(7.0), ..base.clone() },
+        ] {
+            assert_eq!(same(&other), (false, false), "{other:?}");
+        }
+        assert_eq!(same(&Threshold { value_origin: 2, ..base.clone() }), (true, false));
+        assert_eq!(same(&Threshold { reclaim_origin: 2, ..base.clone() }), (true, false));
+        assert_eq!(same(&base.clone().with_minimum_reclaim(bytes(1))), (true, true));
+    }
+}
