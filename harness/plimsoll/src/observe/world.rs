@@ -163,7 +163,7 @@ impl World {
     ) -> Result<(), String> {
         for name in names {
             let expected = plan.workloads.get(name).map_or(1, |workload| workload.pods) as usize;
-            let so = self.pods_of(name).filter(|pod| holds(pod)).count();
+            let so = self.pods_of(name).filter(|pod| !self.is_going(pod) && holds(pod)).count();
             if so < expected {
                 let seen: Vec<String> = self.pods_of(name).map(describe).collect();
                 let seen = if seen.is_empty() { "no pod of it exists".to_owned() } else { seen.join(", ") };
@@ -171,6 +171,11 @@ impl World {
             }
         }
         Ok(())
+    }
+    /// Whether a pod is as good as gone: evicted or being deleted, its phase says Running until its containers ended.
+    fn is_going(&self, pod: &Pod) -> bool {
+        pod.metadata.deletion_timestamp.is_some()
+            || pod.metadata.uid.as_ref().is_some_and(|uid| self.evicted.contains(uid))
     }
 }
 
@@ -250,4 +255,48 @@ fn describe(pod: &Pod) -> String {
         .map(|(reason, message)| format!("{reason}: {message}"));
     let why = waiting.or(unscheduled).or(ended).unwrap_or_default();
     format!("pod {name} is {} {}", phase(pod), why.trim()).trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn running(uid: &str) -> Fact {
+        let pod = json!({"metadata": {"name": "web", "uid": uid, "labels": {(WORKLOAD_LABEL): "web"}}, "status": {"phase": "Running"}});
+        Fact::Pod(Box::new(serde_json::from_value(pod).expect("a pod")))
+    }
+
+    fn evicted(uid: &str, message: &str) -> Fact {
+        let event =
+            json!({"metadata": {}, "involvedObject": {"uid": uid}, "reason": "Evicted", "message": message});
+        Fact::Event(Box::new(serde_json::from_value(event).expect("an event")))
+    }
+
+    fn plan() -> Plan {
+        let plan = json!({"name": "x", "kubernetes": "1.36.3", "nodes": [], "objects": [], "workloads": {}, "steps": [], "expectations": []});
+        serde_json::from_value(plan).expect("a plan")
+    }
+
+    #[test]
+    fn an_evicted_pod_is_not_waited_for_as_running() {
+        let mut world = World::default();
+        let until = Until::Running(vec!["web".into()]);
+        world.apply(Timestamp::UNIX_EPOCH, &running("a"));
+        assert_eq!(world.is_so(&until, &plan()), Ok(()));
+        world.apply(Timestamp::UNIX_EPOCH, &evicted("a", "The node was low on resource: memory. "));
+        assert_eq!(world.is_so(&until, &plan()), Err("web: 0 of 1 Running: pod web is Running".into()));
+        world.apply(Timestamp::UNIX_EPOCH, &running("b"));
+        assert_eq!(world.is_so(&until, &plan()), Ok(()));
+    }
+
+    #[test]
+    fn a_rejection_is_no_eviction_though_both_are_called_evicted() {
+        let mut world = World::default();
+        world.apply(
+            Timestamp::UNIX_EPOCH,
+            &evicted("a", "Pod was rejected: The node had condition: [MemoryPressure]. "),
+        );
+        assert_eq!((world.evicted.len(), world.rejected.len()), (0, 1));
+    }
 }
