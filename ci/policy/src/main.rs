@@ -1,7 +1,7 @@
 //! Holds the dependencies of this workspace to `deny.toml`: `cargo run -p plimsoll-policy`.
 //!
-//! It answers from the lock file and the downloaded sources, so it needs no network and builds in seconds, where
-//! cargo-deny takes minutes. Advisories need their database, which only cargo-deny fetches.
+//! It answers from the lock file and the downloaded sources, so it needs no network, and it is built with the rest of
+//! the workspace, where cargo-deny would have to be installed. Advisories need their database, which only cargo-deny fetches.
 
 mod policy;
 
