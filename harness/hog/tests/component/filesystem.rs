@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::process::{HOG, Hog, ended, refused};
+use crate::process::{HOG, Hog, TERMINATED, ended, refused};
 use plimsoll_hog::report::{Form, Kind, Reason, Report, Resource, Unit};
 use rustix::process::Signal;
 
@@ -56,7 +56,7 @@ fn disk_space_is_taken_changed_and_given_back_written_or_allocated() {
         hog.wait_until(|report| report.kind == Kind::Held && report.target == MI);
         hog.signal(Signal::TERM);
         assert_eq!(hog.wait_for(Kind::Final).returned, Some(MI));
-        assert!(hog.ended().success());
+        assert_eq!(hog.ended().code(), Some(TERMINATED));
         assert_eq!(below(path), (0, 0));
     }
 }
@@ -86,7 +86,7 @@ fn inodes_are_counted_with_the_folders_that_they_are_in() {
     }
     hog.signal(Signal::TERM);
     assert_eq!(hog.wait_for(Kind::Final).returned, Some(1003));
-    assert!(hog.ended().success());
+    assert_eq!(hog.ended().code(), Some(TERMINATED));
     assert_eq!(below(path), (0, 0));
 }
 

@@ -11,6 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 pub const HOG: &str = env!("CARGO_BIN_EXE_plimsoll-hog");
+/// How it ends after SIGTERM, as a shell counts it.
+pub const TERMINATED: i32 = 128 + 15;
 
 /// The bound of every wait. What is waited for comes in milliseconds; a machine may be busy.
 const WITHIN: Duration = Duration::from_secs(60);
