@@ -5,6 +5,7 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use indicatif::ProgressDrawTarget;
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::check::{bad_input, resolve_for, scenario_files, show};
@@ -166,6 +167,7 @@ async fn run_one(
     for reporter in &mut *reporters {
         reporter.begin(&job.plan).map_err(written)?;
     }
+    let began = Timestamp::now();
     let folder = RunFolder::create().map_err(|error| error.to_string())?;
     let started = tokio::select! {
         started = cluster::start(place, &job.plan, &job.bundle, programs, folder.clone()) => Some(started),
@@ -181,16 +183,22 @@ async fn run_one(
     };
     // From here on nothing returns early: what was started is ended first, and what went wrong is told after.
     let mut trouble = Vec::new();
-    let outcome =
-        crate::run::run(&job.plan, cluster.as_ref(), reports, cancel, &mut |observation: &Observation| {
+    let outcome = crate::run::run(
+        &job.plan,
+        cluster.as_ref(),
+        reports,
+        began,
+        cancel,
+        &mut |observation: &Observation| {
             trouble.extend(
                 reporters
                     .iter_mut()
                     .filter_map(|reporter| reporter.observation(observation).err())
                     .map(written),
             );
-        })
-        .await;
+        },
+    )
+    .await;
     trouble.truncate(1);
     let mut verdict = judge(&job.plan, &outcome.timeline);
     let finished = matches!(outcome.ending, Ending::Finished);

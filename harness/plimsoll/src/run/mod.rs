@@ -48,16 +48,18 @@ pub enum Ending {
     Interrupted,
 }
 
-/// Runs a plan on a cluster that boots. The cluster is left as it is: whoever started it stops it.
+/// Runs a plan on a cluster that boots, since `began`. The cluster is left as it is: whoever started it stops it.
 pub async fn run(
     plan: &Plan,
     cluster: &dyn Cluster,
     reports: Reports,
+    began: Timestamp,
     cancel: &CancellationToken,
     listener: Listener<'_>,
 ) -> Outcome {
     let (recorder, facts) = Recorder::new();
-    facts.send(Fact::Began { cluster: cluster.kind().to_owned(), kubernetes: plan.kubernetes.clone() });
+    let kubernetes = plan.kubernetes.clone();
+    facts.send_at(began, Fact::Began { cluster: cluster.kind().to_owned(), kubernetes });
     let mut run = Run {
         plan,
         cluster,
