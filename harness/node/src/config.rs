@@ -14,6 +14,10 @@ pub const PROGRAMS: &str = "/plimsoll/programs";
 pub const RUN: &str = "/plimsoll/run";
 /// Where the machine's own root lies before a node on `host` puts its copy-on-write root over it.
 pub const MACHINE: &str = "/plimsoll/machine";
+/// Where the filesystem under the kubelet is mounted as a whole.
+pub const NODEFS: &str = "/plimsoll/nodefs";
+/// Where the filesystem under containerd is mounted as a whole: a filesystem of its own, or [`NODEFS`] once more.
+pub const IMAGEFS: &str = "/plimsoll/imagefs";
 /// Port of the API server inside the control plane's network.
 pub const API_PORT: u16 = 6443;
 /// Port of the kubelet's API.
@@ -102,16 +106,15 @@ pub struct Filesystem {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ControlRequest {
-    /// Hold this much memory in a process outside every pod, from now on.
+    /// Fill in a process outside every pod, from now on. There is one such process for each resource.
     Fill {
-        /// Bytes in all.
-        memory: u64,
-        /// Bytes per second; absent for as fast as it goes.
+        /// The filler's arguments where none fills this resource yet; the first is the resource.
+        start: Vec<String>,
+        /// The options of its command `set` where one does.
+        change: Vec<String>,
+        /// A folder that must be there before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        rate: Option<u64>,
-        /// Bytes that are taken at once.
-        #[serde(default)]
-        start_at: u64,
+        folder: Option<String>,
     },
     /// End a component with SIGKILL, for tests of what happens then.
     Kill {

@@ -361,7 +361,7 @@ proptest! {
         for ((name, amount), replicas) in names.iter().zip(&amounts).zip(&replicas) {
             let workload = &plan.workloads[name];
             prop_assert_eq!(workload.pods, replicas.unwrap_or(1));
-            prop_assert_eq!(workload.fill.as_ref().map(|fill| fill.memory), Some(u64::from(*amount) << 20));
+            prop_assert_eq!(workload.fill.as_ref().map(|fill| fill.amount), Some(u64::from(*amount) << 20));
             let kind = if replicas.is_some() { "Deployment" } else { "Pod" };
             prop_assert_eq!(&workload.objects[0].object["kind"], kind);
         }

@@ -1,5 +1,6 @@
 //! Taking commands on a socket in the node's run folder.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -53,7 +54,8 @@ pub fn ask(request: &str) -> Result<String, InitError> {
 struct Control {
     supervisor: Supervisor,
     voice: Voice,
-    filling: Arc<Mutex<bool>>,
+    /// The resources that have a filler.
+    filling: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Control {
@@ -77,29 +79,31 @@ impl Control {
     fn answer(&self, request: ControlRequest) -> Result<(), InitError> {
         match request {
             ControlRequest::Kill { component } => self.supervisor.kill(&component),
-            ControlRequest::Fill { memory, rate, start_at } => self.fill(memory, rate, start_at),
+            ControlRequest::Fill { start, change, folder } => {
+                self.fill(&start, &change, folder.as_deref())
+            }
         }
     }
 
-    /// The first request starts the filler, later ones change what it holds.
-    fn fill(&self, memory: u64, rate: Option<u64>, start_at: u64) -> Result<(), InitError> {
+    /// The first request for a resource starts its filler, later ones change what it holds.
+    fn fill(&self, start: &[String], change: &[String], folder: Option<&str>) -> Result<(), InitError> {
+        let Some(resource) = start.first() else {
+            return Err(InitError("a fill without a resource".to_owned()));
+        };
+        if let Some(folder) = folder {
+            fs::create_dir_all(folder).map_err(InitError::context(folder))?;
+        }
         let mut filling = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
-        let socket = format!("--control={RUN}/filler.sock");
+        let socket = format!("--control={RUN}/filler-{resource}.sock");
         let mut command = Command::new(format!("{PROGRAMS}/plimsoll-hog"));
         command.stdin(Stdio::null()).stderr(Stdio::null());
-        let amount = format!("--amount={memory}");
-        let rate = rate.map(|rate| format!("--rate={rate}/s"));
-        if *filling {
-            command.arg("set").args([&amount, &socket]).args(rate).stdout(Stdio::null());
+        if filling.contains(resource) {
+            command.arg("set").arg(&socket).args(change).stdout(Stdio::null());
             return self.supervisor.run_to_end("changing the filler", &mut command);
         }
-        command
-            .arg("memory")
-            .args([&amount, &format!("--start-at={start_at}"), &socket])
-            .args(rate)
-            .stdout(Stdio::piped());
+        command.args(start).arg(&socket).stdout(Stdio::piped());
         let mut child = self.supervisor.spawn(FILLER, &mut command)?;
-        *filling = true;
+        filling.insert(resource.clone());
         if let Some(output) = child.stdout.take() {
             let voice = self.voice.clone();
             std::thread::spawn(move || {

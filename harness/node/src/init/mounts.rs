@@ -9,12 +9,8 @@ use rustix::fs::{CWD, Mode};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 use super::InitError;
-use crate::config::{BIN, Filesystem, MACHINE, NodeConfig, RUN};
+use crate::config::{BIN, Filesystem, IMAGEFS, MACHINE, NODEFS, NodeConfig, RUN};
 
-/// Where the filesystem under the kubelet is mounted while the node is put together.
-const NODEFS: &str = "/plimsoll/nodefs";
-/// Where the filesystem under containerd is mounted, if it is one of its own.
-const IMAGEFS: &str = "/plimsoll/imagefs";
 /// What lies on nodefs: the source folder there, and where the node sees it.
 const ON_NODEFS: [(&str, &str); 2] = [("kubelet", "/var/lib/kubelet"), ("pod-logs", "/var/log/pods")];
 /// The kernel's global settings that the kubelet writes when it starts, with the values that it wants to see.

@@ -1,9 +1,11 @@
 //! The scenario resolved: every default filled in, every object built, every quantity a number.
 
+pub mod filler;
 mod lower;
 mod model;
+pub mod readings;
 mod text;
 
-pub use lower::{Lowered, Threshold, Thresholds, fits, lower};
+pub use lower::{Level, Lowered, Threshold, Thresholds, fits, lower};
 pub use model::*;
 pub use text::text;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+pub use plimsoll_hog::report::{Form, Resource};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -14,6 +15,8 @@ pub const NAMESPACE: &str = "plimsoll";
 pub const HOG_IMAGE: &str = "docker.io/plimsoll/hog:1";
 /// The image of the pod sandbox, as it is imported into every node.
 pub const PAUSE_IMAGE: &str = "docker.io/plimsoll/pause:1";
+/// The name of the volume that a filler fills.
+pub const FILLED_VOLUME: &str = "filled";
 
 /// A scenario, resolved.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -106,18 +109,55 @@ pub struct WorkloadPlan {
     pub pods: u32,
 }
 
-/// An amount of memory to take at a rate and hold.
+/// An amount of one resource to take at a rate and hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FillPlan {
-    /// Bytes of memory to hold in the end.
-    pub memory: u64,
-    /// Bytes per second; absent for as fast as the machine can.
+    /// What is taken.
+    pub resource: Resource,
+    /// In which form, where the resource has several.
+    #[serde(rename = "as", default, skip_serializing_if = "Option::is_none")]
+    pub form: Option<Form>,
+    /// Where it is put, for what lies in a filesystem.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub into: Option<FillPlace>,
+    /// How much to hold in the end: bytes of memory and disk, a number of inodes and pids, thousandths of a processor.
+    pub amount: u64,
+    /// How much a second; absent for as fast as the machine can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<u64>,
-    /// Bytes taken at once, before the pace begins.
+    /// How much is taken at once, before the pace begins.
     #[serde(default)]
     pub start_at: u64,
+    /// How long it is held, after which the filler ends by itself; absent for until it is told to.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_duration_seconds")]
+    pub hold: Option<Duration>,
+    /// Whether what was written stays when the filler ends.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep: bool,
+}
+
+/// Where a filler puts its files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum FillPlace {
+    /// The container's own root.
+    WritableLayer,
+    /// The pod's emptyDir volume [`FILLED_VOLUME`].
+    EmptyDir {
+        /// Above this many bytes the kubelet evicts the pod.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        size_limit: Option<u64>,
+        /// Whether it is a tmpfs.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        in_memory: bool,
+    },
+    /// This folder of the node.
+    HostPath(String),
+    /// The node's nodefs, for a filler outside every pod.
+    Nodefs,
+    /// The node's imagefs, for a filler outside every pod.
+    Imagefs,
 }
 
 /// A place in a file that a person wrote. Lines and columns count from 1.

@@ -8,6 +8,7 @@ use plimsoll_eviction::duration::format_duration;
 use plimsoll_eviction::quantity::Quantity;
 use serde_json::Value;
 
+use super::filler;
 use super::model::*;
 
 /// The plan in words, line by line, with the lines of the scenario that say so.
@@ -214,9 +215,8 @@ fn resources(object: &Value) -> Vec<String> {
 }
 
 fn fill(fill: &FillPlan) -> String {
-    let rate = fill.rate.map_or_else(|| "at once".to_owned(), |rate| format!("at {}/s", amount(rate)));
-    let start = if fill.start_at > 0 { format!(" from {}", amount(fill.start_at)) } else { String::new() };
-    format!("fills memory {} {rate}{start}", amount(fill.memory))
+    let at_once = if fill.rate.is_none() { " at once" } else { "" };
+    format!("fills {}{at_once}{}", filler::words(fill), filler::pace(fill))
 }
 
 fn action(action: &Action) -> String {

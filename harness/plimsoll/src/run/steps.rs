@@ -6,13 +6,13 @@ use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::AttachParams;
 use kube::{Api, Client};
-use plimsoll_node::config::ControlRequest;
+use plimsoll_node::config::{ControlRequest, IMAGEFS, NODEFS};
 use tokio::io::AsyncReadExt;
 
 use super::objects::Objects;
 use crate::cluster::Cluster;
 use crate::observe::World;
-use crate::plan::{Action, FillPlan, FillTarget, HOG_IMAGE, Plan};
+use crate::plan::{Action, FillPlace, FillPlan, FillTarget, HOG_IMAGE, Plan, filler};
 
 /// How long such a step may take.
 pub(super) const PERFORMED_WITHIN: Duration = Duration::from_secs(60);
@@ -52,9 +52,7 @@ pub(super) fn perform<'a>(
             Ok(())
         }),
         Action::Fill { target: FillTarget::Node(node), fill } => Box::pin(async move {
-            let request =
-                ControlRequest::Fill { memory: fill.memory, rate: fill.rate, start_at: fill.start_at };
-            cluster.control(node, request).await.map_err(|error| error.to_string())
+            cluster.control(node, outside(fill)).await.map_err(|error| error.to_string())
         }),
         Action::Fill { target: FillTarget::Workload(name), fill } => {
             let pods: Vec<Pod> = world.pods_of(name).filter(|pod| is_running(pod)).cloned().collect();
@@ -83,14 +81,27 @@ fn is_running(pod: &Pod) -> bool {
     pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running")
 }
 
+/// The request for a filler on a node.
+fn outside(fill: &FillPlan) -> ControlRequest {
+    let folder = fill.into.as_ref().map(|into| match into {
+        FillPlace::HostPath(path) => path.clone(),
+        FillPlace::Imagefs => format!("{IMAGEFS}/filled"),
+        FillPlace::Nodefs | FillPlace::WritableLayer | FillPlace::EmptyDir { .. } => {
+            format!("{NODEFS}/filled")
+        }
+    });
+    let start = filler::start(fill, folder.as_deref());
+    ControlRequest::Fill { start, change: filler::change(fill), folder }
+}
+
 /// Tells the filler in a pod what to hold, by its own program in its own container.
 async fn set(client: &Client, pod: &Pod, fill: &FillPlan) -> Result<(), String> {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
     let container = containers.into_iter().find(|container| container.image.as_deref() == Some(HOG_IMAGE));
     let container = container.ok_or_else(|| format!("pod {name} runs no filler"))?;
-    let mut command = vec!["/plimsoll-hog".to_owned(), "set".into(), format!("--amount={}", fill.memory)];
-    command.extend(fill.rate.map(|rate| format!("--rate={rate}/s")));
+    let mut command = vec!["/plimsoll-hog".to_owned(), "set".into()];
+    command.extend(filler::change(fill));
     let pods: Api<Pod> =
         Api::namespaced(client.clone(), pod.metadata.namespace.as_deref().unwrap_or_default());
     let parameters = AttachParams::default().container(&container.name).stdout(true).stderr(true);

@@ -253,11 +253,12 @@ impl Fault {
                     keys.len(),
                     shortened(&keys.join(", "))
                 );
-                (
-                    Problem::new(Code::E0005, place.key_mark(), message)
-                        .help("make it several elements of the list, each with its own dash"),
-                    None,
-                )
+                let help = if place.name.ends_with(']') {
+                    "make it several elements of the list, each with its own dash"
+                } else {
+                    "keep one of them"
+                };
+                (Problem::new(Code::E0005, place.key_mark(), message).help(help), None)
             }
             Kind::Type { found, expected } => {
                 let found = found.clone().unwrap_or_else(|| place.tree.in_words());

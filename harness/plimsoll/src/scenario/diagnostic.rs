@@ -91,6 +91,7 @@ codes! {
     W0007 Warning "a namespace that nothing makes",
     W0008 Warning "a fill above the container's own memory limit",
     W0009 Warning "a quality of service that is not what it seems",
+    W0010 Warning "a filler that probably finds no room left before the kubelet looks",
 }
 
 impl fmt::Display for Code {

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use plimsoll_node::report::{OomKill, OomScope};
 
 use crate::observe::{Fact, Observation, StepOutcome};
+use crate::plan::filler;
 use crate::plan::{Action, Band, FillPlan, FillTarget, Until};
 
 const KIBI: i64 = 1 << 10;
@@ -110,13 +111,7 @@ pub fn action(action: &Action) -> String {
 }
 
 fn fill_words(fill: &FillPlan) -> String {
-    let held = bytes(i64::try_from(fill.memory).unwrap_or(i64::MAX));
-    match fill.rate {
-        Some(rate) => {
-            format!("hold {held} of memory at {}/s", bytes(i64::try_from(rate).unwrap_or(i64::MAX)))
-        }
-        None => format!("hold {held} of memory"),
-    }
+    format!("hold {}{}", filler::words(fill), filler::pace(fill))
 }
 
 /// What a wait waits for, in words.

@@ -10,9 +10,11 @@ use plimsoll_eviction::duration::format_duration;
 
 use super::cluster::Node;
 use super::context::Findings;
-use super::names::{Names, fill_plan};
+use super::fills::{self, Who};
+use super::names::Names;
+use super::storage;
 use super::workloads::bytes;
-use crate::plan::FillPlan;
+use crate::plan::{FillPlan, Form, Resource};
 use crate::scenario::format::document::Spec;
 use crate::scenario::format::expect::Expect;
 use crate::scenario::format::step::{ConditionState, Step, Wait, WaitFor};
@@ -33,28 +35,43 @@ pub(super) fn check(spec: &Spec, names: &Names, nodes: &[Node], findings: &mut F
     for workload in &spec.workloads {
         check_quality(workload, findings);
     }
-    let pressure = wants_pressure(spec);
-    let fills = spec.workloads.iter().any(|workload| workload.fill.is_some())
-        || spec.steps.iter().any(|step| matches!(step.value, Step::Fill(_)));
+    let filled = resources(spec);
+    // Where something else is filled too, an eviction need not be for memory.
+    let only = filled.iter().all(|resource| matches!(resource, Resource::Memory | Resource::Cpu));
+    let pressure = wants_pressure(spec, only);
+    let fills = filled.contains(&Resource::Memory);
     // What a manifest's pods take is their own affair, so nothing is certain beside them.
     let unknown = names.subjects().any(|(_, subject)| !subject.objects.is_empty() && subject.pods.count > 0);
     if pressure.is_some() && fills && !unknown {
         check_threshold(nodes, findings);
     }
-    let mut course = Course { loads: Vec::new(), nodes, fastest: BTreeMap::new() };
+    let mut course = Course { loads: Vec::new(), nodes, fastest: BTreeMap::new(), only };
     course.follow(spec, names, unknown, findings);
     if !unknown && !findings.incomplete {
         course.check_reach(spec, pressure, findings);
+        storage::check(spec, nodes, &filled, findings);
     }
 }
 
-/// Where the scenario says that memory must run low, if it does.
-fn wants_pressure(spec: &Spec) -> Option<Mark> {
+/// What anybody fills.
+fn resources(spec: &Spec) -> Vec<Resource> {
+    let of_workloads =
+        spec.workloads.iter().filter_map(|workload| Some(workload.fill.as_ref()?.any().resource));
+    let of_steps = spec.steps.iter().filter_map(|step| match &step.value {
+        Step::Fill(fill) => Some(fill.fill()?.resource),
+        _ => None,
+    });
+    of_workloads.chain(of_steps).collect()
+}
+
+/// Where the scenario says that memory must run low, if it does. Where nothing else is filled, an eviction that names no
+/// resource is one for memory.
+fn wants_pressure(spec: &Spec, only: bool) -> Option<Mark> {
     let Expect { evicted, reclaimed, conditions, message, within, .. } = &spec.expect.value;
     let of_memory = |name: &str| name == "memory.available" || name == "allocatableMemory.available";
     let first = |marks: &[Option<Mark>]| marks.iter().flatten().min().copied();
     first(&[
-        evicted.as_ref().filter(|groups| !groups.is_empty()).map(|groups| groups.key),
+        evicted.as_ref().filter(|groups| only && !groups.is_empty()).map(|groups| groups.key),
         reclaimed
             .iter()
             .flat_map(|entries| entries.iter())
@@ -70,7 +87,11 @@ fn wants_pressure(spec: &Spec) -> Option<Mark> {
             .flat_map(|conditions| conditions.iter())
             .find(|entry| entry.condition.value == "MemoryPressure")
             .map(|entry| entry.mark),
-        message.as_ref().filter(|messages| !messages.is_empty()).map(|messages| messages.key),
+        message
+            .iter()
+            .flat_map(|messages| messages.iter())
+            .find(|message| message.resource.as_ref().map_or(only, |resource| resource.value == "memory"))
+            .map(|message| message.mark),
     ])
 }
 
@@ -184,7 +205,7 @@ struct Load {
 impl Load {
     /// All that it can come to.
     fn whole(&self) -> u64 {
-        self.plan.memory.min(self.limit.unwrap_or(u64::MAX)).saturating_mul(self.pods)
+        self.plan.amount.min(self.limit.unwrap_or(u64::MAX)).saturating_mul(self.pods)
     }
 
     /// The most that it can have after a time.
@@ -197,8 +218,13 @@ impl Load {
 
     /// What it takes before any pace.
     fn at_once(&self) -> u64 {
-        let each = if self.plan.rate.is_some() { self.plan.start_at } else { self.plan.memory };
+        let each = if self.plan.rate.is_some() { self.plan.start_at } else { self.plan.amount };
         each.saturating_mul(self.pods).min(self.whole())
+    }
+
+    /// Whether the kernel can not take it back.
+    fn stays(&self) -> bool {
+        !matches!(self.plan.form, Some(Form::PageCache | Form::ActivePageCache))
     }
 
     fn can_be_on(&self, node: &Node) -> bool {
@@ -216,6 +242,8 @@ struct Course<'a> {
     nodes: &'a [Node],
     /// The largest load that was ever seen of each filler, for the final reckoning.
     fastest: BTreeMap<Option<String>, Load>,
+    /// Whether nothing but memory is filled, so that every eviction is for it.
+    only: bool,
 }
 
 impl Course<'_> {
@@ -272,14 +300,17 @@ impl Course<'_> {
         else {
             return;
         };
-        let Some(fill) = &workload.fill else { return };
+        let Some(fill) = workload.fill.as_ref().map(|fill| fill.any()) else { return };
+        if fill.resource != Resource::Memory {
+            return;
+        }
         let limit = workload.limits.iter().find(|(resource, _)| resource.value == "memory");
         let load = Load {
             workload: Some(name.to_owned()),
             node: workload.node.as_ref().map(|node| node.value.clone()).or_else(|| self.only_node()),
-            plan: fill_plan(&fill.memory),
+            plan: fills::plan(&fill, Who::Pod),
             pods: workload.replicas.as_ref().map_or(1, |replicas| u64::from(replicas.0)),
-            mark: fill.memory.amount.mark,
+            mark: fill.amount.mark,
             limit: limit.and_then(|(_, limit)| u64::try_from(limit.value).ok()),
             elapsed: Duration::ZERO,
             filled: false,
@@ -288,8 +319,9 @@ impl Course<'_> {
     }
 
     fn fill(&mut self, fill: &crate::scenario::format::step::FillStep) {
-        let plan = fill_plan(&fill.memory);
-        let mark = fill.memory.amount.mark;
+        let Some(written) = fill.fill().filter(|fill| fill.resource == Resource::Memory) else { return };
+        let plan = fills::plan(&written, Who::Node);
+        let mark = written.amount.mark;
         let fresh = match &fill.workload {
             Some(name) => {
                 let Some(before) = self.loads.iter().find(|load| load.workload.as_ref() == Some(&name.value))
@@ -328,7 +360,7 @@ impl Course<'_> {
     fn check_pace(&self, step: Mark, findings: &mut Findings) {
         for node in self.nodes {
             let Some(threshold) = node.thresholds.hard_memory() else { continue };
-            let here: Vec<&Load> = self.loads.iter().filter(|load| load.is_on(node)).collect();
+            let here: Vec<&Load> = self.loads.iter().filter(|load| load.is_on(node) && load.stays()).collect();
             let Some(last) = here.last() else { continue };
             // Only what this step brought is looked at; what was there before was looked at then.
             if last.elapsed != Duration::ZERO || last.mark.line < step.line && last.workload.is_none() {
@@ -380,7 +412,7 @@ impl Course<'_> {
         let Some(bound) = &wait.within else { return };
         if wait.until.value == WaitFor::Filled {
             for load in self.loads.iter().filter(|load| waits_for_whole(wait, load)) {
-                let each = load.plan.memory;
+                let each = load.plan.amount;
                 let Some(rate) = load.plan.rate else { continue };
                 let needed = Duration::from_secs(each.saturating_sub(load.plan.start_at) / rate.max(1));
                 if needed > load.elapsed.saturating_add(within) {
@@ -402,7 +434,7 @@ impl Course<'_> {
         let raised = wait.until.value == WaitFor::Condition
             && wait.state.as_ref().is_none_or(|state| state.value == ConditionState::Raised)
             && wait.condition.as_ref().is_some_and(|condition| condition.value == "MemoryPressure");
-        if wait.until.value != WaitFor::Evictions && !raised {
+        if !raised && (wait.until.value != WaitFor::Evictions || !self.only) {
             return;
         }
         let reachable = self.nodes.iter().any(|node| {
@@ -487,7 +519,7 @@ impl Course<'_> {
         let container_full = self
             .fastest
             .values()
-            .any(|load| load.limit.is_some_and(|limit| load.plan.memory.saturating_add(slack) > limit));
+            .any(|load| load.limit.is_some_and(|limit| load.plan.amount.saturating_add(slack) > limit));
         if !node_full && !pods_full && !container_full {
             findings.say(
                 Code::E0017,

@@ -11,6 +11,7 @@ use plimsoll_eviction::duration::parse_duration;
 use plimsoll_eviction::signal::Signal;
 
 use super::context::Findings;
+use crate::plan::readings::below_reading;
 use crate::scenario::format::values::quantity;
 use crate::scenario::tree::{Entry, Mark, Node, Tree, shortened};
 use crate::scenario::{Code, Located, nearest};
@@ -50,11 +51,34 @@ const RESERVED: &[(&str, &str)] = &[
     ("registerWithTaints", "write taints under `taints:` of the node"),
 ];
 
+/// Where a threshold lies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Level {
+    /// At so many bytes or so many of them.
+    Value(u64),
+    /// At so many percent of a filesystem.
+    Share(f64),
+    /// So many below what is available when the run begins.
+    BelowReading(u64),
+}
+
+impl Level {
+    /// In bytes or counts, of so many that there are in all; none where only the running node knows.
+    #[must_use]
+    pub fn of(self, capacity: u64) -> Option<u64> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Share(percent) => Some(share(capacity, percent)),
+            Self::BelowReading(_) => None,
+        }
+    }
+}
+
 /// A threshold of one signal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Threshold {
-    /// In bytes or counts; absent where it is a share of something that only the running node knows.
-    pub value: Option<u64>,
+    /// Where it lies.
+    pub level: Level,
     /// For a soft threshold: how long it must be crossed.
     pub grace: Option<Duration>,
     /// Where it is written; for one of the kubelet's own defaults, where the node is.
@@ -82,6 +106,17 @@ pub struct Thresholds {
     pub mark: Mark,
 }
 
+impl Threshold {
+    /// In bytes or counts; none where it is a share of something that only the running node knows.
+    #[must_use]
+    pub fn value(&self) -> Option<u64> {
+        match self.level {
+            Level::Value(value) => Some(value),
+            Level::Share(_) | Level::BelowReading(_) => None,
+        }
+    }
+}
+
 impl Thresholds {
     /// What a kubelet does that is told nothing.
     pub(super) fn of_defaults(memory: u64, mark: Mark) -> Self {
@@ -92,31 +127,27 @@ impl Thresholds {
     /// The larger of the hard and the soft threshold of memory, in bytes: where anything begins to happen.
     #[must_use]
     pub fn first_memory(&self) -> Option<u64> {
-        [&self.hard, &self.soft].iter().filter_map(|map| map.get(&Signal::MemoryAvailable)?.value).max()
+        [&self.hard, &self.soft].iter().filter_map(|map| map.get(&Signal::MemoryAvailable)?.value()).max()
     }
 
     /// The hard threshold of memory, in bytes.
     #[must_use]
     pub fn hard_memory(&self) -> Option<u64> {
-        self.hard.get(&Signal::MemoryAvailable)?.value
+        self.hard.get(&Signal::MemoryAvailable)?.value()
     }
 }
 
 fn default_hard(memory: u64, mark: Mark) -> BTreeMap<Signal, Threshold> {
-    let share = Threshold { value: None, grace: None, mark, default: true };
-    let signals = [
-        Signal::NodeFsAvailable,
-        Signal::NodeFsInodesFree,
-        Signal::ImageFsAvailable,
-        Signal::ImageFsInodesFree,
+    let levels = [
+        (Signal::MemoryAvailable, Level::Value(DEFAULT_MEMORY_THRESHOLD.min(memory))),
+        (Signal::NodeFsAvailable, Level::Share(10.0)),
+        (Signal::NodeFsInodesFree, Level::Share(5.0)),
+        (Signal::ImageFsAvailable, Level::Share(15.0)),
+        (Signal::ImageFsInodesFree, Level::Share(5.0)),
     ];
-    signals
+    levels
         .into_iter()
-        .map(|signal| (signal, share.clone()))
-        .chain([(
-            Signal::MemoryAvailable,
-            Threshold { value: Some(DEFAULT_MEMORY_THRESHOLD.min(memory)), ..share.clone() },
-        )])
+        .map(|(signal, level)| (signal, Threshold { level, grace: None, mark, default: true }))
         .collect()
 }
 
@@ -155,15 +186,21 @@ pub(super) fn check(kubelet: &Located<Tree>, memory: u64, findings: &mut Finding
     grace_periods(kubelet, &mut thresholds, findings);
     for entry in map("evictionMinimumReclaim") {
         let Some(signal) = signal(entry, "evictionMinimumReclaim", findings) else { continue };
-        if let Some(value) = threshold_value(entry, signal, memory, findings) {
+        if let Some(level) = level(entry, signal, memory, findings) {
             if !thresholds.hard.contains_key(&signal) && !thresholds.soft.contains_key(&signal) {
                 let message = format!(
                     "a minimum reclaim for {signal}, which has no threshold: nothing is ever reclaimed for it"
                 );
                 findings.say(Code::E0018, entry.key_mark, message);
             }
-            if let Some(value) = value {
-                thresholds.minimum_reclaim.insert(signal, value);
+            match level {
+                Level::Value(value) => drop(thresholds.minimum_reclaim.insert(signal, value)),
+                Level::Share(_) => {}
+                Level::BelowReading(_) => findings.say(
+                    Code::E0016,
+                    entry.value.mark,
+                    "a minimum reclaim is an amount, and no reading is needed for it",
+                ),
             }
         }
     }
@@ -327,14 +364,8 @@ fn signal(entry: &Entry, field: &str, findings: &mut Findings) -> Option<Signal>
     }
 }
 
-/// A threshold's or reclaim's value. Outer `None`: wrong, and said so. Inner `None`: a share of a filesystem.
-#[expect(clippy::option_option, reason = "wrong and unknown are two things here, and both end at the caller")]
-fn threshold_value(
-    entry: &Entry,
-    signal: Signal,
-    memory: u64,
-    findings: &mut Findings,
-) -> Option<Option<u64>> {
+/// A threshold's or reclaim's level; none where it is wrong, and that is said.
+fn level(entry: &Entry, signal: Signal, memory: u64, findings: &mut Findings) -> Option<Level> {
     let value = &entry.value;
     let Some(text) = value.scalar() else {
         let message =
@@ -345,7 +376,11 @@ fn threshold_value(
     if let Some(number) = text.strip_suffix('%') {
         return match number.parse::<f64>() {
             Ok(percent) if (0.0..=100.0).contains(&percent) => {
-                Some((signal == Signal::MemoryAvailable).then(|| share(memory, percent)))
+                Some(if signal == Signal::MemoryAvailable {
+                    Level::Value(share(memory, percent))
+                } else {
+                    Level::Share(percent)
+                })
             }
             Ok(_) => {
                 findings.say(
@@ -365,12 +400,37 @@ fn threshold_value(
             }
         };
     }
+    if let Some(below) = below_reading(&text) {
+        if signal != Signal::PidAvailable {
+            let message = format!("only pid.available is measured before a run; found {text:?} for {signal}");
+            findings.say_with_help(
+                Code::E0016,
+                value.mark,
+                message,
+                "the node's bounds are the scenario's own: write the quantity",
+            );
+            return None;
+        }
+        return match quantity(below) {
+            Ok(quantity) if quantity.sign().is_gt() => {
+                Some(Level::BelowReading(u64::try_from(quantity.value()).unwrap_or(0)))
+            }
+            Ok(_) => {
+                findings.say(Code::E0016, value.mark, "expected more than 0 to be taken from the reading");
+                None
+            }
+            Err(why) => {
+                say_two_lines(value.mark, &why, findings);
+                None
+            }
+        };
+    }
     match quantity(&text) {
         Ok(quantity) if quantity.sign().is_lt() => {
             findings.say(Code::E0016, value.mark, format!("{text} is negative; the kubelet would not start"));
             None
         }
-        Ok(quantity) => Some(Some(u64::try_from(quantity.value()).unwrap_or(0))),
+        Ok(quantity) => Some(Level::Value(u64::try_from(quantity.value()).unwrap_or(0))),
         Err(why) => {
             say_two_lines(value.mark, &why, findings);
             None
@@ -417,8 +477,8 @@ fn statements(
             );
             continue;
         }
-        let Some(value) = threshold_value(entry, signal, memory, findings) else { continue };
-        if value == Some(0) {
+        let Some(level) = level(entry, signal, memory, findings) else { continue };
+        if level == Level::Value(0) {
             findings.say(
                 Code::E0016,
                 entry.value.mark,
@@ -430,13 +490,13 @@ fn statements(
             let message = format!("the kubelet overwrites {signal} with the threshold of nodefs or imagefs");
             findings.say(Code::W0006, entry.key_mark, message);
         }
-        if signal == Signal::MemoryAvailable && value.is_some_and(|value| value >= memory) {
+        if signal == Signal::MemoryAvailable && level.of(memory).is_some_and(|value| value >= memory) {
             let message = format!(
                 "{text} is all the memory of the node: the threshold is crossed before anything starts"
             );
             findings.say(Code::E0018, entry.value.mark, message);
         }
-        thresholds.insert(signal, Threshold { value, grace: None, mark: entry.key_mark, default: false });
+        thresholds.insert(signal, Threshold { level, grace: None, mark: entry.key_mark, default: false });
     }
     thresholds
 }
@@ -507,7 +567,7 @@ fn check_reserved(kubelet: &Tree, thresholds: &Thresholds, memory: u64, findings
 fn check_order(thresholds: &Thresholds, findings: &mut Findings) {
     for (signal, soft) in &thresholds.soft {
         let Some(hard) = thresholds.hard.get(signal).filter(|hard| !hard.default) else { continue };
-        if let (Some(soft_value), Some(hard_value)) = (soft.value, hard.value)
+        if let (Some(soft_value), Some(hard_value)) = (soft.value(), hard.value())
             && soft_value <= hard_value
         {
             let message =

@@ -2,21 +2,23 @@
 //!
 //! - [`lower`]: the function.
 //! - `cluster`: nodes; `kubelet`: what can be known of their configuration.
-//! - `objects`: manifests; `workloads`: pods that fill; `names`: who is called what.
+//! - `objects`: manifests; `workloads`: pods that fill; `fills`: what they take; `names`: who is called what.
 //! - `steps`, `expectations`: the rest of the file.
-//! - `arithmetic`: whether the figures can show what the scenario says; `machine`: whether it fits one.
+//! - `arithmetic`, `storage`: whether the figures can show what the scenario says, of memory and of all else; `machine`: whether it fits one.
 
 mod arithmetic;
 mod cluster;
 mod context;
 mod expectations;
+mod fills;
 mod kubelet;
 mod machine;
 mod names;
 mod objects;
 mod steps;
+mod storage;
 mod workloads;
 
 pub use context::{Lowered, lower};
-pub use kubelet::{Threshold, Thresholds};
+pub use kubelet::{Level, Threshold, Thresholds};
 pub use machine::fits;

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::cluster::Node;
 use super::context::Findings;
+use super::fills::{self, Who};
 use super::objects::{Object, Pods, label_value};
 use crate::plan::{FillPlan, NAMESPACE};
 use crate::scenario::format::document::Spec;
 use crate::scenario::format::step::Step;
-use crate::scenario::format::workload::MemoryFill;
 use crate::scenario::tree::{Mark, shortened};
 use crate::scenario::{Code, Located, nearest};
 
@@ -42,16 +42,6 @@ pub(super) struct Names {
     aliases: BTreeMap<String, String>,
 }
 
-/// What a memory fill comes to.
-pub(super) fn fill_plan(fill: &MemoryFill) -> FillPlan {
-    let bytes = |value: i64| u64::try_from(value).unwrap_or(0);
-    FillPlan {
-        memory: bytes(fill.amount.value.value),
-        rate: fill.rate.as_ref().map(|rate| rate.0),
-        start_at: fill.start_at.as_ref().map_or(0, |start| bytes(start.value.value)),
-    }
-}
-
 impl Names {
     pub(super) fn new(spec: &Spec, objects: &[Object], nodes: &[Node], findings: &mut Findings) -> Self {
         let mut names = Self { subjects: BTreeMap::new(), aliases: BTreeMap::new() };
@@ -70,7 +60,7 @@ impl Names {
                 mark: name.mark,
                 workload: Some(index),
                 pods: Pods { count, controller: workload.replicas.is_some() },
-                fill: workload.fill.as_ref().map(|fill| fill_plan(&fill.memory)),
+                fill: workload.fill.as_ref().map(|fill| fills::plan(&fill.any(), Who::Pod)),
                 ..Subject::default()
             };
             names.subjects.insert(name.0.clone(), subject);

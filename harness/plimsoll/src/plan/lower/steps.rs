@@ -6,9 +6,10 @@ use plimsoll_eviction::signal::NodeCondition;
 
 use super::cluster::Node;
 use super::context::Findings;
-use super::names::{Names, fill_plan};
-use super::workloads::{check_node, check_start_at};
-use crate::plan::{Action, FillTarget, Location, PlannedStep, Until, Wait, WorkloadPlan};
+use super::fills::{self, Who};
+use super::names::Names;
+use super::workloads::check_node;
+use crate::plan::{Action, FillPlace, FillPlan, FillTarget, Location, PlannedStep, Until, Wait, WorkloadPlan};
 use crate::scenario::format::step::{ConditionState, FillStep, Step, Wait as WrittenWait, WaitFor};
 use crate::scenario::format::values::Names as WrittenNames;
 use crate::scenario::tree::{Mark, shortened};
@@ -321,15 +322,37 @@ fn fill_step(
     nodes: &[Node],
     findings: &mut Findings,
 ) -> Option<Action> {
-    check_start_at(&fill.memory, findings);
-    let target = match (&fill.workload, &fill.node) {
+    let who = if fill.workload.is_some() { Who::Pod } else { Who::Node };
+    let several: Vec<&str> = fill.fills().map(|(_, fill)| fill.name()).collect();
+    let Some(written) = fill.fill() else {
+        match fill.fills().nth(1) {
+            Some((key, _)) => findings.say_with_help(
+                Code::E0010,
+                key,
+                format!("a step fills one resource, and this one {}", several.join(", ")),
+                "make it several steps",
+            ),
+            // What could not be read is complained about already.
+            None if findings.steps_missing() => {}
+            None => findings.say_with_help(
+                Code::E0004,
+                step,
+                "fills what?",
+                "add one of `memory`, `disk`, `inodes`, `pids`, `cpu`",
+            ),
+        }
+        return None;
+    };
+    fills::check(&written, who, findings);
+    let plan = fills::plan(&written, who);
+    match (&fill.workload, &fill.node) {
         (Some(_), Some(node)) => {
             findings.say(
                 Code::E0010,
                 node.key,
                 "fills a workload and a node at once: expected one of the two",
             );
-            return None;
+            None
         }
         (None, None) => {
             findings.say_with_help(
@@ -338,12 +361,20 @@ fn fill_step(
                 "who fills?",
                 "add `workload:` for its fillers, or `node:` for a process outside every pod",
             );
-            return None;
+            None
         }
-        (None, Some(node)) => FillTarget::Node(one_node(Some(node), step, nodes, findings)?),
+        (None, Some(node)) => {
+            let name = one_node(Some(node), step, nodes, findings)?;
+            // Without a filesystem of their own, images lie on nodefs.
+            let own = nodes.iter().any(|node| node.plan.name == name && node.plan.imagefs.is_some());
+            let into = plan.into.clone().map(|into| match into {
+                FillPlace::Imagefs if !own => FillPlace::Nodefs,
+                into => into,
+            });
+            Some(Action::Fill { target: FillTarget::Node(name), fill: FillPlan { into, ..plan } })
+        }
         (Some(workload), None) => {
             let key = names.resolve(workload, findings)?;
-            let plan = fill_plan(&fill.memory);
             let subject = names.subject_mut(&key)?;
             if subject.workload.is_none() {
                 let message = format!(
@@ -361,9 +392,18 @@ fn fill_step(
                 );
                 return None;
             }
-            subject.fill = Some(plan);
-            FillTarget::Workload(key)
+            fills::check_change(&written, subject.fill.as_ref(), findings);
+            subject.fill = Some(match &subject.fill {
+                // What was settled when it started stays so.
+                Some(before) => FillPlan {
+                    amount: plan.amount,
+                    rate: plan.rate,
+                    start_at: plan.start_at,
+                    ..before.clone()
+                },
+                None => plan,
+            });
+            subject.fill.clone().map(|fill| Action::Fill { target: FillTarget::Workload(key), fill })
         }
-    };
-    Some(Action::Fill { target, fill: fill_plan(&fill.memory) })
+    }
 }

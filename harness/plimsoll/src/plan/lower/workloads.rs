@@ -8,9 +8,13 @@ use serde_json::{Map, Value, json};
 
 use super::cluster::Node;
 use super::context::Findings;
-use super::names::{Names, fill_plan};
+use super::fills::{self, Who};
+use super::names::Names;
 use super::objects::{Object, restart_policy};
-use crate::plan::{FillPlan, HOG_IMAGE, Location, NAMESPACE, PlannedObject, WORKLOAD_LABEL, WorkloadPlan};
+use crate::plan::filler;
+use crate::plan::{
+    FillPlace, FillPlan, Form, HOG_IMAGE, Location, NAMESPACE, PlannedObject, WORKLOAD_LABEL, WorkloadPlan,
+};
 use crate::scenario::format::document::Spec;
 use crate::scenario::format::values::Amount;
 use crate::scenario::format::workload::{RestartPolicy, Workload};
@@ -214,52 +218,40 @@ fn check_resource(resource: &Located<String>, what: &str, findings: &mut Finding
 
 fn check_fill(workload: &Workload, findings: &mut Findings) {
     let Some(fill) = &workload.fill else { return };
-    let memory = &fill.memory;
-    check_start_at(memory, findings);
+    let written = fill.any();
+    fills::check(&written, Who::Pod, findings);
+    let plan = fills::plan(&written, Who::Pod);
     let limit = workload.limits.iter().find(|(resource, _)| resource.value == "memory");
     if let Some((_, limit)) = limit
-        && memory.amount.value.value > limit.value
+        // Page cache is taken back at the limit, and nobody is killed.
+        && matches!(plan.form, Some(Form::Anonymous | Form::Tmpfs))
+        && written.amount.value.value > limit.value
     {
         let message = format!(
             "fills {} under a limit of {}: the kernel kills the container at its limit, whatever the node has",
-            memory.amount.text, limit.text
+            written.amount.text, limit.text
         );
-        findings.say(Code::W0008, memory.amount.mark, message);
+        findings.say(Code::W0008, written.amount.mark, message);
+    }
+    if let (Some(FillPlace::HostPath(_)), Some(replicas), Some(into)) =
+        (&plan.into, &workload.replicas, written.into)
+        && replicas.0 > 1
+    {
+        findings.say_with_help(
+            Code::E0010,
+            into.key,
+            "several pods fill one folder: all but the first on each node find another filler at work there",
+            "use an EmptyDir, which each pod has for itself",
+        );
     }
 }
 
-/// A head start must lie within the amount.
-pub(super) fn check_start_at(
-    memory: &crate::scenario::format::workload::MemoryFill,
-    findings: &mut Findings,
-) {
-    if let Some(start) = &memory.start_at {
-        if start.value.value > memory.amount.value.value {
-            let message = format!("starts at {}, above the amount of {}", start.text, memory.amount.text);
-            findings.say(Code::E0010, start.mark, message);
-        } else if memory.rate.is_none() {
-            findings.say_with_help(
-                Code::E0010,
-                start.key,
-                "`startAt` without `rate`: all of it is taken at once anyway",
-                "add a rate, such as `rate: 15Mi/s`",
-            );
-        }
-    }
-}
-
-/// The filler's arguments.
+/// The filler's arguments. One that fills nothing holds no memory, until a step says otherwise.
 fn arguments(fill: Option<&FillPlan>, workload: &Workload) -> Vec<String> {
-    let mut arguments =
-        vec!["memory".to_owned(), "--amount".to_owned(), bytes(fill.map_or(0, |fill| fill.memory))];
-    if let Some(fill) = fill {
-        if let Some(rate) = fill.rate {
-            arguments.extend(["--rate".to_owned(), format!("{}/s", bytes(rate))]);
-        }
-        if fill.start_at > 0 {
-            arguments.extend(["--start-at".to_owned(), bytes(fill.start_at)]);
-        }
-    }
+    let mut arguments = match fill {
+        Some(fill) => filler::start(fill, filler::folder(fill)),
+        None => ["memory", "--amount", "0"].map(str::to_owned).to_vec(),
+    };
     if let Some(delay) = &workload.shutdown_delay {
         arguments.extend(["--shutdown-delay".to_owned(), format_duration(delay.0)]);
     }
@@ -297,7 +289,8 @@ fn object(workload: &Workload) -> Value {
 }
 
 fn pod_spec(workload: &Workload) -> Value {
-    let fill = workload.fill.as_ref().map(|fill| fill_plan(&fill.memory));
+    let fill = workload.fill.as_ref().map(|fill| fills::plan(&fill.any(), Who::Pod));
+    let volume = fill.as_ref().and_then(fills::volume);
     let mut container = json!({
         "name": "filler",
         "image": HOG_IMAGE,
@@ -313,6 +306,9 @@ fn pod_spec(workload: &Workload) -> Value {
     if !limits.is_empty() {
         container["resources"] = limits.into();
     }
+    if volume.is_some() {
+        container["volumeMounts"] = json!([fills::volume_mount()]);
+    }
     let policy = restart_policy(
         workload.replicas.is_some(),
         workload.restart_policy.as_ref().map(|policy| policy.value),
@@ -326,6 +322,9 @@ fn pod_spec(workload: &Workload) -> Value {
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
     });
+    if let Some(volume) = volume {
+        spec["volumes"] = json!([volume]);
+    }
     if let Some(node) = &workload.node {
         spec["nodeSelector"] = json!({ HOSTNAME_LABEL: node.value });
     }

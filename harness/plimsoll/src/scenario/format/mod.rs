@@ -1,13 +1,14 @@
 //! What a scenario file may say: `plimsoll.dev/v1alpha1`, as types. The JSON Schema is made from these.
 //!
 //! - [`document`]: the file as a whole, the cluster and its nodes.
-//! - [`workload`]: pods that fill.
+//! - [`workload`]: pods that fill; [`fill`]: what they take, and where they put it.
 //! - [`step`]: what happens.
 //! - [`expect`]: what must turn out to be so.
 //! - [`values`]: quantities, durations, rates, names.
 
 pub mod document;
 pub mod expect;
+pub mod fill;
 pub mod step;
 pub mod values;
 pub mod workload;

@@ -3,9 +3,10 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::fill::{AnyFill, CpuFill, DiskFill, InodesFill, MemoryFill, PidsFill};
 use super::values::{Count, Names, Time};
-use super::workload::MemoryFill;
 use crate::scenario::located::Located;
+use crate::scenario::tree::Mark;
 
 /// One step.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -100,7 +101,7 @@ pub enum ConditionState {
     Cleared,
 }
 
-/// A change to what is filled: of a workload's fillers, or on a node. One of the two.
+/// A change to what is filled: of a workload's fillers, or on a node. One of the two, and one resource.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FillStep {
@@ -108,6 +109,34 @@ pub struct FillStep {
     pub workload: Option<Located<String>>,
     /// The node on which a process that belongs to no pod is to fill.
     pub node: Option<Located<String>>,
-    /// What is held from now on.
-    pub memory: Located<MemoryFill>,
+    /// Memory that is held from now on.
+    pub memory: Option<Located<MemoryFill>>,
+    /// Space of a filesystem that is held from now on.
+    pub disk: Option<Located<DiskFill>>,
+    /// Inodes that are held from now on.
+    pub inodes: Option<Located<InodesFill>>,
+    /// Processes that are held from now on.
+    pub pids: Option<Located<PidsFill>>,
+    /// Processor time that is used from now on.
+    pub cpu: Option<Located<CpuFill>>,
+}
+
+impl FillStep {
+    /// What it fills, each with the place of its field; a step that is right has one.
+    pub fn fills(&self) -> impl Iterator<Item = (Mark, AnyFill<'_>)> {
+        let memory = self.memory.as_ref().map(|fill| (fill.key, fill.any()));
+        let disk = self.disk.as_ref().map(|fill| (fill.key, fill.any()));
+        let inodes = self.inodes.as_ref().map(|fill| (fill.key, fill.any()));
+        let pids = self.pids.as_ref().map(|fill| (fill.key, fill.any()));
+        let cpu = self.cpu.as_ref().map(|fill| (fill.key, fill.any()));
+        [memory, disk, inodes, pids, cpu].into_iter().flatten()
+    }
+
+    /// The one thing that it fills, if it is one.
+    #[must_use]
+    pub fn fill(&self) -> Option<AnyFill<'_>> {
+        let mut fills = self.fills();
+        let first = fills.next().map(|(_, fill)| fill);
+        first.filter(|_| fills.next().is_none())
+    }
 }

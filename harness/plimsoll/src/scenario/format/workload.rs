@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::values::{Amount, Count, Name, Rate, Time};
+use super::fill::Fill;
+use super::values::{Amount, Count, Name, Time};
 use crate::scenario::located::{Entries, Located};
 use crate::scenario::tree::Tree;
 
@@ -67,24 +68,4 @@ impl RestartPolicy {
             Self::Never => "Never",
         }
     }
-}
-
-/// What a filler takes.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Fill {
-    /// Memory, every page of it touched.
-    pub memory: Located<MemoryFill>,
-}
-
-/// Memory to take and hold.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct MemoryFill {
-    /// How much it holds in the end.
-    pub amount: Located<Amount>,
-    /// How fast it gets there. Left out: as fast as the machine can.
-    pub rate: Option<Located<Rate>>,
-    /// How much of it is taken at once, before the pace begins. Default 0.
-    pub start_at: Option<Located<Amount>>,
 }
