@@ -12,6 +12,7 @@ pub mod kubernetes;
 pub mod observe;
 pub mod plan;
 pub mod programs;
+pub mod readings;
 pub mod report;
 pub mod run;
 pub mod scenario;

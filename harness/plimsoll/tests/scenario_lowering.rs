@@ -1,8 +1,8 @@
 //! What scenarios are lowered to, where the scenarios that are committed do not show it.
 
 use plimsoll::plan::{
-    Action, Band, Expect, FillTarget, HOG_IMAGE, NAMESPACE, Plan, ReplacedOn, Until, WORKLOAD_LABEL, fits,
-    lower,
+    Action, Band, Expect, FillPlace, FillPlan, FillTarget, HOG_IMAGE, NAMESPACE, Plan, ReplacedOn, Until,
+    WORKLOAD_LABEL, fits, lower,
 };
 use plimsoll::scenario::{Code, Files, Loaded, parse};
 use serde_json::{Value, json};
@@ -137,6 +137,71 @@ fn a_workload_is_a_plain_pod_or_deployment() {
     );
     assert_eq!(deployment["spec"]["template"]["spec"]["restartPolicy"], "Always");
     assert_eq!(deployment["spec"]["template"]["spec"]["priorityClassName"], "system-node-critical");
+}
+
+#[test]
+fn each_fill_is_a_command_line_and_a_volume_where_it_needs_one() {
+    let plan = plan(
+        "  workloads:
+  - {name: layer, limits: {ephemeral-storage: 1Gi}, fill: {disk: {amount: 1Gi, rate: 5Mi/s, startAt: 10Mi, hold: 0s, keep: true}}}
+  - {name: log, fill: {disk: {amount: 5Mi, into: Log}}}
+  - {name: volume, fill: {inodes: {amount: 50k, rate: 5k/s, into: {emptyDir: {sizeLimit: 100M}}}}}
+  - {name: host, fill: {disk: {amount: 5Mi, as: Allocated, into: {hostPath: {path: /data}}}}}
+  - {name: tmpfs, fill: {memory: {amount: 5Mi, as: Tmpfs, into: {emptyDir: {medium: Memory}}}}}
+  - {name: cache, fill: {memory: {amount: 5Mi, as: ActivePageCache}}}
+  - {name: pids, fill: {pids: {amount: 100}}}
+  - {name: cpu, fill: {cpu: {amount: 1500m}}}
+  steps:
+  - start: [layer, log, volume, host, tmpfs, cache, pids, cpu]
+  - fill: {node: worker, disk: {amount: 7Mi}}
+  - fill: {node: worker, disk: {amount: 9Mi, into: Imagefs}}
+  - fill: {workload: volume, inodes: {amount: 70k}}
+  - observe: 1s
+  expect: {survive: [cpu]}
+",
+    );
+    let spec = |name: &str| plan.workloads[name].objects[0].object["spec"].clone();
+    let arguments = |name: &str| {
+        let arguments = spec(name)["containers"][0]["args"].clone();
+        let words: Vec<String> = serde_json::from_value(arguments).expect("arguments");
+        words.join(" ")
+    };
+    assert_eq!(
+        arguments("layer"),
+        "disk --amount 1Gi --path /tmp --rate 5Mi/s --start-at 10Mi --hold 0s --keep"
+    );
+    assert_eq!(spec("layer")["containers"][0]["resources"], json!({"limits": {"ephemeral-storage": "1Gi"}}));
+    assert_eq!(spec("layer").get("volumes"), None);
+    assert_eq!(arguments("log"), "disk --amount 5Mi --as log");
+    assert_eq!(arguments("volume"), "inodes --amount 50000 --path /filled --rate 5000/s");
+    assert_eq!(spec("volume")["volumes"], json!([{"name": "filled", "emptyDir": {"sizeLimit": "100M"}}]));
+    assert_eq!(
+        spec("volume")["containers"][0]["volumeMounts"],
+        json!([{"name": "filled", "mountPath": "/filled"}])
+    );
+    assert_eq!(arguments("host"), "disk --amount 5Mi --as allocated --path /filled");
+    assert_eq!(
+        spec("host")["volumes"],
+        json!([{"name": "filled", "hostPath": {"path": "/data", "type": "DirectoryOrCreate"}}])
+    );
+    assert_eq!(arguments("tmpfs"), "memory --amount 5Mi --as tmpfs --path /filled");
+    assert_eq!(spec("tmpfs")["volumes"], json!([{"name": "filled", "emptyDir": {"medium": "Memory"}}]));
+    assert_eq!(arguments("cache"), "memory --amount 5Mi --as active-page-cache --path /tmp");
+    assert_eq!(arguments("pids"), "pids --amount 100");
+    assert_eq!(arguments("cpu"), "cpu --amount 1500m");
+    let fills: Vec<&FillPlan> = plan
+        .steps
+        .iter()
+        .filter_map(|step| match &step.action {
+            Action::Fill { fill, .. } => Some(fill),
+            _ => None,
+        })
+        .collect();
+    assert_eq!((fills[0].into.as_ref(), fills[0].amount), (Some(&FillPlace::Nodefs), 7 << 20));
+    // Without a filesystem of their own, images lie on nodefs.
+    assert_eq!(fills[1].into, Some(FillPlace::Nodefs));
+    assert_eq!(fills[2].amount, 70_000);
+    assert_eq!(fills[2].into, Some(FillPlace::EmptyDir { size_limit: Some(100_000_000), in_memory: false }));
 }
 
 #[test]

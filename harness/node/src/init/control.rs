@@ -79,9 +79,7 @@ impl Control {
     fn answer(&self, request: ControlRequest) -> Result<(), InitError> {
         match request {
             ControlRequest::Kill { component } => self.supervisor.kill(&component),
-            ControlRequest::Fill { start, change, folder } => {
-                self.fill(&start, &change, folder.as_deref())
-            }
+            ControlRequest::Fill { start, change, folder } => self.fill(&start, &change, folder.as_deref()),
         }
     }
 

@@ -142,7 +142,8 @@ async fn run_all(arguments: &RunArguments, jobs: Vec<Job>) -> Result<Exit, Strin
     }
     let cancel = cancelled_by_signals();
     let mut exit = Exit::Held;
-    for job in jobs {
+    for mut job in jobs {
+        crate::readings::take(&mut job.plan)?;
         let one = run_one(arguments, &job, place, &programs, &cancel, &mut reporters).await?;
         exit = exit.worse(one);
         if exit == Exit::Interrupted {

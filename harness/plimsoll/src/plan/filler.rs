@@ -115,9 +115,8 @@ pub fn words(fill: &FillPlan) -> String {
         Some(FillPlace::WritableLayer) => " in its writable layer".to_owned(),
         Some(FillPlace::EmptyDir { size_limit, in_memory }) => {
             let medium = if *in_memory { " in memory" } else { "" };
-            let limit = size_limit.map_or_else(String::new, |limit| {
-                format!(" limited to {}", amount(Resource::Disk, limit))
-            });
+            let limit = size_limit
+                .map_or_else(String::new, |limit| format!(" limited to {}", amount(Resource::Disk, limit)));
             format!(" in an emptyDir{medium}{limit}")
         }
         Some(FillPlace::HostPath(path)) => format!(" in {path} of its node"),
@@ -166,8 +165,14 @@ mod tests {
 
     #[test]
     fn every_resource_has_its_own_units() {
-        assert_eq!(start(&FillPlan { amount: 900 << 20, ..plan(Resource::Memory) }, None), ["memory", "--amount", "900Mi"]);
-        assert_eq!(start(&FillPlan { amount: 1500, ..plan(Resource::Cpu) }, None), ["cpu", "--amount", "1500m"]);
+        assert_eq!(
+            start(&FillPlan { amount: 900 << 20, ..plan(Resource::Memory) }, None),
+            ["memory", "--amount", "900Mi"]
+        );
+        assert_eq!(
+            start(&FillPlan { amount: 1500, ..plan(Resource::Cpu) }, None),
+            ["cpu", "--amount", "1500m"]
+        );
         let inodes = FillPlan {
             amount: 50_000,
             rate: Some(5000),

@@ -51,9 +51,11 @@ pub(super) fn perform<'a>(
             }
             Ok(())
         }),
-        Action::Fill { target: FillTarget::Node(node), fill } => Box::pin(async move {
-            cluster.control(node, outside(fill)).await.map_err(|error| error.to_string())
-        }),
+        Action::Fill { target: FillTarget::Node(node), fill } => {
+            Box::pin(
+                async move { cluster.control(node, outside(fill)).await.map_err(|error| error.to_string()) },
+            )
+        }
         Action::Fill { target: FillTarget::Workload(name), fill } => {
             let pods: Vec<Pod> = world.pods_of(name).filter(|pod| is_running(pod)).cloned().collect();
             let client = client.clone();

@@ -360,7 +360,8 @@ impl Course<'_> {
     fn check_pace(&self, step: Mark, findings: &mut Findings) {
         for node in self.nodes {
             let Some(threshold) = node.thresholds.hard_memory() else { continue };
-            let here: Vec<&Load> = self.loads.iter().filter(|load| load.is_on(node) && load.stays()).collect();
+            let here: Vec<&Load> =
+                self.loads.iter().filter(|load| load.is_on(node) && load.stays()).collect();
             let Some(last) = here.last() else { continue };
             // Only what this step brought is looked at; what was there before was looked at then.
             if last.elapsed != Duration::ZERO || last.mark.line < step.line && last.workload.is_none() {

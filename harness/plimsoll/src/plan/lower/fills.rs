@@ -93,7 +93,8 @@ fn check_start_at(fill: &AnyFill<'_>, findings: &mut Findings) {
         let message = format!("starts at {}, above the amount of {}", start.text, fill.amount.text);
         findings.say(Code::E0010, start.mark, message);
     } else if fill.rate.is_none() {
-        let rate = if matches!(fill.resource, Resource::Memory | Resource::Disk) { "15Mi/s" } else { "500/s" };
+        let rate =
+            if matches!(fill.resource, Resource::Memory | Resource::Disk) { "15Mi/s" } else { "500/s" };
         findings.say_with_help(
             Code::E0010,
             start.key,
@@ -140,7 +141,10 @@ fn check_place(fill: &AnyFill<'_>, who: Who, findings: &mut Findings) {
             refuse("a tmpfs has no page cache", "leave `medium` out, or write `as: Tmpfs`");
         }
         (true, _) if matches!(into.value, Into::Log) => {
-            refuse("a log is no file that can be read again", "expected WritableLayer, EmptyDir or a hostPath");
+            refuse(
+                "a log is no file that can be read again",
+                "expected WritableLayer, EmptyDir or a hostPath",
+            );
         }
         (false, _) if in_memory => refuse(
             "an emptyDir of medium Memory takes memory, not disk",
@@ -189,22 +193,23 @@ pub(super) fn check_change(fill: &AnyFill<'_>, before: Option<&FillPlan>, findin
 }
 
 /// The volume that a pod needs for its filler, as Kubernetes writes it.
-pub(super) fn volume(fill: &FillPlan) -> Option<Value> {
-    match fill.into.as_ref()? {
-        FillPlace::EmptyDir { size_limit, in_memory } => {
+pub(super) fn volume(fill: &AnyFill<'_>) -> Option<Value> {
+    match &fill.into?.value {
+        Into::EmptyDir(volume) => {
             let mut source = json!({});
-            if *in_memory {
+            if volume.medium.is_some() {
                 source["medium"] = json!("Memory");
             }
-            if let Some(limit) = size_limit {
-                source["sizeLimit"] = json!(crate::plan::filler::amount(Resource::Disk, *limit));
+            if let Some(limit) = &volume.size_limit {
+                source["sizeLimit"] = json!(limit.text);
             }
             Some(json!({ "name": FILLED_VOLUME, "emptyDir": source }))
         }
-        FillPlace::HostPath(path) => {
-            Some(json!({ "name": FILLED_VOLUME, "hostPath": { "path": path, "type": "DirectoryOrCreate" } }))
+        Into::HostPath(volume) => {
+            let source = json!({ "path": volume.path.value, "type": "DirectoryOrCreate" });
+            Some(json!({ "name": FILLED_VOLUME, "hostPath": source }))
         }
-        FillPlace::WritableLayer | FillPlace::Nodefs | FillPlace::Imagefs => None,
+        Into::WritableLayer | Into::Log | Into::Nodefs | Into::Imagefs => None,
     }
 }
 

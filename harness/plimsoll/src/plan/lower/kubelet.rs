@@ -375,13 +375,11 @@ fn level(entry: &Entry, signal: Signal, memory: u64, findings: &mut Findings) ->
     };
     if let Some(number) = text.strip_suffix('%') {
         return match number.parse::<f64>() {
-            Ok(percent) if (0.0..=100.0).contains(&percent) => {
-                Some(if signal == Signal::MemoryAvailable {
-                    Level::Value(share(memory, percent))
-                } else {
-                    Level::Share(percent)
-                })
-            }
+            Ok(percent) if (0.0..=100.0).contains(&percent) => Some(if signal == Signal::MemoryAvailable {
+                Level::Value(share(memory, percent))
+            } else {
+                Level::Share(percent)
+            }),
             Ok(_) => {
                 findings.say(
                     Code::E0016,

@@ -9,7 +9,9 @@ use super::context::Findings;
 use super::fills::{self, Who};
 use super::names::Names;
 use super::workloads::check_node;
-use crate::plan::{Action, FillPlace, FillPlan, FillTarget, Location, PlannedStep, Until, Wait, WorkloadPlan};
+use crate::plan::{
+    Action, FillPlace, FillPlan, FillTarget, Location, PlannedStep, Until, Wait, WorkloadPlan,
+};
 use crate::scenario::format::step::{ConditionState, FillStep, Step, Wait as WrittenWait, WaitFor};
 use crate::scenario::format::values::Names as WrittenNames;
 use crate::scenario::tree::{Mark, shortened};

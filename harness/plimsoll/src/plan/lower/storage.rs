@@ -152,9 +152,10 @@ fn loads(spec: &Spec, nodes: &[Node]) -> Vec<Load> {
     for step in &spec.steps {
         let Step::Fill(step) = &step.value else { continue };
         let Some(fill) = step.fill() else { continue };
-        let workload = step.workload.as_ref().and_then(|name| {
-            spec.workloads.iter().find(|workload| workload.name.0 == name.value)
-        });
+        let workload = step
+            .workload
+            .as_ref()
+            .and_then(|name| spec.workloads.iter().find(|workload| workload.name.0 == name.value));
         let mut plan = fills::plan(&fill, if workload.is_some() { Who::Pod } else { Who::Node });
         // Where a running filler puts what it is told to take was settled when it started.
         let started = workload.and_then(|workload| workload.fill.as_ref());
@@ -175,9 +176,7 @@ fn loads(spec: &Spec, nodes: &[Node]) -> Vec<Load> {
             mark: fill.amount.mark,
         });
     }
-    loads.retain(|load| {
-        matches!(load.plan.resource, Resource::Disk | Resource::Inodes | Resource::Pids)
-    });
+    loads.retain(|load| matches!(load.plan.resource, Resource::Disk | Resource::Inodes | Resource::Pids));
     loads
 }
 
@@ -185,9 +184,8 @@ fn loads(spec: &Spec, nodes: &[Node]) -> Vec<Load> {
 /// resource is one for this.
 fn wants(spec: &Spec, condition: &str, only: bool) -> Option<Mark> {
     let Expect { evicted, reclaimed, conditions, message, within, .. } = &spec.expect.value;
-    let of_signal = |name: &str| {
-        name.parse::<Signal>().is_ok_and(|signal| signal.condition().name() == condition)
-    };
+    let of_signal =
+        |name: &str| name.parse::<Signal>().is_ok_and(|signal| signal.condition().name() == condition);
     let of_resource = |name: &str| {
         Signal::ALL.iter().any(|signal| signal.resource().name() == name && of_signal(signal.name()))
     };
@@ -235,17 +233,13 @@ fn say_no_threshold(nodes: &[Node], what: &str, signal: &str, findings: &mut Fin
         Code::E0018,
         node.thresholds.mark,
         format!("no node has a threshold of {what}, and the scenario says that the kubelet acts on one"),
-        format!("add `{signal}` to `evictionHard`; a map of thresholds replaces all of the kubelet's defaults"),
+        format!(
+            "add `{signal}` to `evictionHard`; a map of thresholds replaces all of the kubelet's defaults"
+        ),
     );
 }
 
-fn check_reach(
-    reached: bool,
-    wanted: Mark,
-    loads: &[Load],
-    resources: &[Resource],
-    findings: &mut Findings,
-) {
+fn check_reach(reached: bool, wanted: Mark, loads: &[Load], resources: &[Resource], findings: &mut Findings) {
     if reached {
         return;
     }
@@ -278,9 +272,7 @@ fn disk_runs_low(node: &Node, loads: &[Load]) -> bool {
         loads
             .iter()
             .filter(|load| {
-                load.plan.resource == resource
-                    && load.can_be_on(node)
-                    && load.can_lie_on(node, filesystem)
+                load.plan.resource == resource && load.can_be_on(node) && load.can_lie_on(node, filesystem)
             })
             .fold(0, |sum: u64, load| sum.saturating_add(load.whole()))
     };
@@ -288,13 +280,11 @@ fn disk_runs_low(node: &Node, loads: &[Load]) -> bool {
         let (size, inodes_in_all) = capacity(node, filesystem);
         let crossed = |signals: &[Signal], capacity: u64, taken: u64| {
             signals.iter().flat_map(|signal| thresholds(node, signal)).any(|threshold| {
-                threshold
-                    .level
-                    .of(capacity)
-                    .is_none_or(|value| taken.saturating_add(value) > capacity)
+                threshold.level.of(capacity).is_none_or(|value| taken.saturating_add(value) > capacity)
             })
         };
-        let taken = filled(filesystem, Resource::Disk).saturating_add(MOST_BYTES).saturating_add(size / TABLES);
+        let taken =
+            filled(filesystem, Resource::Disk).saturating_add(MOST_BYTES).saturating_add(size / TABLES);
         // Files of space are few, but folders of inodes take space: a block for each few dozens.
         let of_inodes = filled(filesystem, Resource::Inodes);
         crossed(bytes, size, taken.saturating_add(of_inodes.saturating_mul(256)))
@@ -303,8 +293,7 @@ fn disk_runs_low(node: &Node, loads: &[Load]) -> bool {
     let (available, free) = (Signal::NodeFsAvailable, Signal::NodeFsInodesFree);
     let (images, image_inodes) = (Signal::ImageFsAvailable, Signal::ImageFsInodesFree);
     if node.plan.imagefs.is_some() {
-        low(Filesystem::Nodefs, &[available], &[free])
-            || low(Filesystem::Imagefs, &[images], &[image_inodes])
+        low(Filesystem::Nodefs, &[available], &[free]) || low(Filesystem::Imagefs, &[images], &[image_inodes])
     } else {
         low(Filesystem::Nodefs, &[available, images], &[free, image_inodes])
     }

@@ -290,7 +290,7 @@ fn object(workload: &Workload) -> Value {
 
 fn pod_spec(workload: &Workload) -> Value {
     let fill = workload.fill.as_ref().map(|fill| fills::plan(&fill.any(), Who::Pod));
-    let volume = fill.as_ref().and_then(fills::volume);
+    let volume = workload.fill.as_ref().and_then(|fill| fills::volume(&fill.any()));
     let mut container = json!({
         "name": "filler",
         "image": HOG_IMAGE,

@@ -15,11 +15,11 @@ pub enum Step {
     /// Create these workloads and manifest objects.
     Start(Names),
     /// Wait until something is so. A wait that runs out is a finding; the run goes on watching, but takes no more steps.
-    Wait(Wait),
+    Wait(Box<Wait>),
     /// Go on watching for this long, so that what must not happen has had time to happen.
     Observe(Located<Time>),
     /// Change what a running filler holds, or fill on a node from outside every pod.
-    Fill(FillStep),
+    Fill(Box<FillStep>),
     /// Create or replace these workloads and manifest objects.
     Apply(Names),
     /// Delete these workloads and manifest objects.

@@ -1,0 +1,38 @@
+//! What a plan needs to know of this machine before it runs.
+
+use crate::plan::{Plan, readings};
+
+/// Puts thresholds that are written relative to what is available in figures.
+///
+/// # Errors
+/// When the plan has such thresholds and the machine does not say how many process ids it has left.
+pub fn take(plan: &mut Plan) -> Result<(), String> {
+    if !readings::needed(plan) {
+        return Ok(());
+    }
+    let available = pids_available().ok_or(
+        "the process ids that this machine has left can not be read from /proc/sys/kernel/pid_max and /proc/loadavg, and a threshold depends on them",
+    )?;
+    readings::resolve(plan, available);
+    Ok(())
+}
+
+/// The process ids that are left on the machine, as the kubelet counts them. Upstream: `pidlimit.Stats`.
+fn pids_available() -> Option<u64> {
+    let number = |name: &str| -> Option<u64> {
+        std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok()?.trim().parse().ok()
+    };
+    let maximum = number("pid_max")?.min(number("threads-max").unwrap_or(u64::MAX));
+    let load = std::fs::read_to_string("/proc/loadavg").ok()?;
+    let running: u64 = load.split_whitespace().nth(3)?.split_once('/')?.1.parse().ok()?;
+    Some(maximum.saturating_sub(running))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_machine_has_process_ids_left() {
+        let left = super::pids_available();
+        assert!(left.is_none_or(|left| left > 0), "{left:?}");
+    }
+}
