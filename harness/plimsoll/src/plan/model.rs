@@ -297,21 +297,21 @@ pub enum Expect {
     Rejected(BTreeSet<String>),
     /// What the kubelet said on evicting this workload's pod.
     Message(MessageExpectation),
-    /// At most this long from the sample at which the signal's threshold was crossed to the eviction.
+    /// So long from the sample at which the signal's threshold was crossed to the eviction.
     Within {
         /// Such as `memory.available`.
         signal: String,
-        /// The bound.
-        #[serde(with = "duration_seconds")]
-        limit: Duration,
+        /// The bounds.
+        #[serde(flatten)]
+        lasting: Lasting,
     },
-    /// At most this long from the first sign of termination of this workload's pod to its end.
+    /// So long from the first sign of termination of this workload's pod to its end.
     Terminated {
         /// The workload.
         workload: String,
-        /// The bound in seconds, both ends optional.
+        /// The bounds.
         #[serde(flatten)]
-        seconds: Band,
+        lasting: Lasting,
     },
     /// A controller replaced this workload's evicted pods.
     Replaced(ReplacedExpectation),
@@ -353,6 +353,26 @@ impl Band {
     #[must_use]
     pub fn holds(&self, amount: i64) -> bool {
         self.at_least.is_none_or(|least| amount >= least) && self.at_most.is_none_or(|most| amount <= most)
+    }
+}
+
+/// A length of time between two bounds, both included, either absent. In seconds where it is written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lasting {
+    /// The least that holds.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_duration_seconds")]
+    pub at_least: Option<Duration>,
+    /// The most that holds.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_duration_seconds")]
+    pub at_most: Option<Duration>,
+}
+
+impl Lasting {
+    /// No longer than this.
+    #[must_use]
+    pub fn at_most(limit: Duration) -> Self {
+        Self { at_least: None, at_most: Some(limit) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A plan as people read it: `plimsoll plan FILE`.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::time::Duration;
 
 use plimsoll_eviction::duration::format_duration;
@@ -31,7 +31,7 @@ struct Page<'a> {
 
 impl Page<'_> {
     /// Writes a line; a `String` takes every one.
-    fn line(&mut self, indent: usize, line: impl std::fmt::Display) {
+    fn line(&mut self, indent: usize, line: impl fmt::Display) {
         let _ = writeln!(self.text, "{:indent$}{line}", "");
     }
 
@@ -296,13 +296,20 @@ fn expected(expect: &Expect) -> String {
             conditions.iter().map(condition).collect::<Vec<_>>().join(", then ")
         }
         Expect::Message(message) => message_text(message),
-        Expect::Within { signal, limit } => {
-            format!("from crossing {signal} to the eviction at most {}", format_duration(*limit))
-        }
-        Expect::Terminated { workload, seconds } => {
-            format!("{workload} ends in {}", band(seconds, &|seconds| format!("{seconds}s")))
-        }
+        Expect::Within { signal, lasting } => format!("from crossing {signal} to the eviction {lasting}"),
+        Expect::Terminated { workload, lasting } => format!("{workload} ends in {lasting}"),
         Expect::Replaced(replaced) => replaced_text(replaced),
+    }
+}
+
+impl fmt::Display for Lasting {
+    /// Such as `at least 15s and at most 40s`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end =
+            |word: &str, time: Option<Duration>| time.map(|time| format!("{word} {}", format_duration(time)));
+        let ends: Vec<String> =
+            [end("at least", self.at_least), end("at most", self.at_most)].into_iter().flatten().collect();
+        f.write_str(&ends.join(" and "))
     }
 }
 

@@ -6,6 +6,7 @@ use super::case::Case;
 use super::history::History;
 use super::model::{Evidence, Moment};
 use super::words;
+use crate::plan::Lasting;
 
 /// How long a watch that was resumed may take to list everything anew.
 const RELIST: SignedDuration = SignedDuration::from_secs(2);
@@ -34,18 +35,20 @@ impl Bounds {
         }
     }
 
-    /// Whether it is at most the limit: shown, shown not to be, or not to be told.
+    /// Whether it is as long as it should be: shown, shown not to be, or not to be told.
     pub(super) fn judge(
         self,
         what: &str,
-        limit: f64,
+        expected: &Lasting,
         evidence: impl IntoIterator<Item = Evidence>,
         case: &mut Case,
     ) {
-        let text = format!("{what}: {self}, at most {}", words::seconds(limit));
-        if self.most <= limit {
+        let text = format!("{what}: {self}, expected {expected}");
+        let least = expected.at_least.map_or(0.0, |least| least.as_secs_f64());
+        let most = expected.at_most.map_or(f64::INFINITY, |most| most.as_secs_f64());
+        if self.least >= least && self.most <= most {
             case.proven(text, evidence);
-        } else if self.least > limit {
+        } else if self.most < least || self.least > most {
             case.violated(text, evidence);
         } else {
             case.doubt(format!("{text}, which the times at hand can not tell"), evidence);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use plimsoll::observe::{Fact, StepOutcome};
-use plimsoll::plan::{Band, Expect, MessageExpectation};
+use plimsoll::plan::{Band, Expect, Lasting, MessageExpectation};
 use plimsoll::verdict::State::{Held, Unknown, Violated};
 use serde_json::json;
 
@@ -261,7 +261,10 @@ fn the_kubelet_s_words_are_read() {
 }
 
 fn within(seconds: u64) -> Expect {
-    Expect::Within { signal: "memory.available".into(), limit: Duration::from_secs(seconds) }
+    Expect::Within {
+        signal: "memory.available".into(),
+        lasting: Lasting::at_most(Duration::from_secs(seconds)),
+    }
 }
 
 #[test]
@@ -273,7 +276,26 @@ fn the_time_from_crossing_to_eviction_is_measured() {
         Held,
         "greedy, from memory.available at 398Mi to its eviction: 3.53s",
     );
-    assert_finding(&Run::standard(), within(3), Violated, "3.53s, at most 3.00s");
+    assert_finding(&Run::standard(), within(3), Violated, "3.53s, expected at most 3s");
+}
+
+#[test]
+fn an_eviction_that_came_too_soon_is_violated() {
+    let between = |least, most| Expect::Within {
+        signal: "memory.available".into(),
+        lasting: Lasting {
+            at_least: Some(Duration::from_millis(least)),
+            at_most: Some(Duration::from_millis(most)),
+        },
+    };
+    assert_finding(&Run::standard(), between(3_000, 4_000), Held, "3.53s");
+    assert_finding(
+        &Run::standard(),
+        between(15_000, 40_000),
+        Violated,
+        "3.53s, expected at least 15s and at most 40s",
+    );
+    assert_finding(&Run::standard(), between(3_500, 3_500), Violated, "3.53s");
 }
 
 #[test]

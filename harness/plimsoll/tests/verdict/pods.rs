@@ -1,7 +1,9 @@
 //! `survive`, `rejected`, `terminated`, `replaced`: what became of pods.
 
+use std::time::Duration;
+
 use plimsoll::observe::Fact;
-use plimsoll::plan::{Band, Expect, ReplacedExpectation, ReplacedOn};
+use plimsoll::plan::{Band, Expect, Lasting, ReplacedExpectation, ReplacedOn};
 use plimsoll::verdict::State::{Held, Unknown, Violated};
 use serde_json::json;
 
@@ -128,8 +130,9 @@ fn rejections_are_no_evictions() {
     assert_finding(&run, rejected([]), Unknown, "pods went unwatched");
 }
 
-fn terminated_in(at_least: Option<i64>, at_most: Option<i64>) -> Expect {
-    Expect::Terminated { workload: "greedy".into(), seconds: Band { at_least, at_most } }
+fn terminated_in(at_least: Option<u64>, at_most: Option<u64>) -> Expect {
+    let [at_least, at_most] = [at_least, at_most].map(|end| end.map(Duration::from_secs));
+    Expect::Terminated { workload: "greedy".into(), lasting: Lasting { at_least, at_most } }
 }
 
 /// The standard run with the end of `greedy` at this time.
@@ -142,15 +145,15 @@ fn ending_at(seconds: f64) -> Run {
 
 #[test]
 fn termination_is_timed_from_its_first_sign() {
-    assert_finding(&ending_at(58.5), terminated_in(None, Some(3)), Held, "greedy took 2.51s");
+    assert_finding(&ending_at(58.5), terminated_in(None, Some(3)), Held, "greedy: 2.51s");
     assert_finding(&ending_at(58.5), terminated_in(Some(2), Some(3)), Held, "");
     assert_finding(
         &ending_at(58.5),
         terminated_in(None, Some(2)),
         Violated,
-        "greedy took 2.51s; expected at most 2 seconds",
+        "greedy: 2.51s, expected at most 2s",
     );
-    assert_finding(&ending_at(58.5), terminated_in(Some(3), None), Violated, "expected at least 3 seconds");
+    assert_finding(&ending_at(58.5), terminated_in(Some(3), None), Violated, "expected at least 3s");
     let mut run = ending_at(58.5);
     run.add(59.0, gap("pods", 57.0, true));
     assert_finding(&run, terminated_in(None, Some(2)), Unknown, "which the times at hand can not tell");

@@ -1,7 +1,9 @@
 //! What is true of verdicts whatever was observed.
 
+use std::time::Duration;
+
 use plimsoll::observe::{Fact, Timeline};
-use plimsoll::plan::{Band, ConditionExpectation, Expect, Plan};
+use plimsoll::plan::{Band, ConditionExpectation, Expect, Lasting, Plan};
 use plimsoll::verdict::snapshot::Facts;
 use plimsoll::verdict::{State, judge};
 use proptest::prelude::*;
@@ -13,7 +15,7 @@ fn all_held() -> Vec<Expect> {
     let condition = ConditionExpectation {
         node: "worker".into(),
         condition: "MemoryPressure".into(),
-        raised_within: Some(std::time::Duration::from_secs(6)),
+        raised_within: Some(Duration::from_secs(6)),
         cleared: true,
         cleared_within: None,
     };
@@ -25,9 +27,13 @@ fn all_held() -> Vec<Expect> {
         Expect::Conditions(vec![condition]),
         Expect::OomKills(set([])),
         Expect::Rejected(set([])),
-        Expect::Within { signal: "memory.available".into(), limit: std::time::Duration::from_secs(10) },
-        Expect::Terminated { workload: "greedy".into(), seconds: Band { at_least: None, at_most: Some(5) } },
+        Expect::Within { signal: "memory.available".into(), lasting: at_most(10) },
+        Expect::Terminated { workload: "greedy".into(), lasting: at_most(5) },
     ]
+}
+
+fn at_most(seconds: u64) -> Lasting {
+    Lasting::at_most(Duration::from_secs(seconds))
 }
 
 /// The same with the whole truth turned round: none of these holds of the standard run.
@@ -40,8 +46,11 @@ fn none_held() -> Vec<Expect> {
         Expect::Conditions(Vec::new()),
         Expect::OomKills(set(["idler"])),
         Expect::Rejected(set(["idler"])),
-        Expect::Within { signal: "memory.available".into(), limit: std::time::Duration::from_secs(1) },
-        Expect::Terminated { workload: "greedy".into(), seconds: Band { at_least: Some(10), at_most: None } },
+        Expect::Within { signal: "memory.available".into(), lasting: at_most(1) },
+        Expect::Terminated {
+            workload: "greedy".into(),
+            lasting: Lasting { at_least: Some(Duration::from_secs(10)), at_most: None },
+        },
     ]
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use plimsoll_eviction::duration::format_duration;
 use plimsoll_eviction::signal::{Signal, StarvedResource};
 
 use super::cluster::Node;
@@ -11,11 +12,11 @@ use super::names::Names;
 use super::steps::{condition, one_node};
 use super::workloads::check_node;
 use crate::plan::{
-    Band, ConditionExpectation, Expect, Expectation, Location, MessageExpectation, ReplacedExpectation,
-    ReplacedOn,
+    Band, ConditionExpectation, Expect, Expectation, Lasting, Location, MessageExpectation,
+    ReplacedExpectation, ReplacedOn,
 };
 use crate::scenario::format::expect::{self as written, Expect as Written};
-use crate::scenario::format::values::{Amount, Bounds, Count, Time};
+use crate::scenario::format::values::{self, Amount, Bounds, Count};
 use crate::scenario::tree::{Mark, shortened};
 use crate::scenario::{Code, Entries, Located, nearest};
 
@@ -76,12 +77,10 @@ impl Lowering<'_> {
         for (signal, band) in reclaimed.iter().flat_map(|entries| entries.iter()) {
             self.reclaimed(signal, band);
         }
-        for (signal, limit) in within.iter().flat_map(|entries| entries.iter()) {
+        for (signal, lasting) in within.iter().flat_map(|entries| entries.iter()) {
+            let lasting = self.lasting(lasting);
             if let Some(signal_name) = self.signal(signal) {
-                self.add(
-                    signal.mark,
-                    Expect::Within { signal: signal_name.name().to_owned(), limit: limit.0 },
-                );
+                self.add(signal.mark, Expect::Within { signal: signal_name.name().to_owned(), lasting });
             }
         }
         for message in message.iter().flat_map(|messages| messages.iter()) {
@@ -152,7 +151,7 @@ impl Lowering<'_> {
         Some(key)
     }
 
-    fn evicted(&mut self, groups: &Located<Vec<crate::scenario::format::values::Names>>) {
+    fn evicted(&mut self, groups: &Located<Vec<values::Names>>) {
         let mut lowered = Vec::new();
         for group in &groups.value {
             if group.0.is_empty() {
@@ -260,6 +259,24 @@ impl Lowering<'_> {
         );
     }
 
+    fn lasting(&mut self, written: &Located<values::Lasting>) -> Lasting {
+        let lasting = Lasting {
+            at_least: written.at_least.map(|time| time.0),
+            at_most: written.at_most.map(|time| time.0),
+        };
+        if let (Some(least), Some(most)) = (lasting.at_least, lasting.at_most)
+            && least > most
+        {
+            let text = format!(
+                "at least {} and at most {}: nothing is both",
+                format_duration(least),
+                format_duration(most)
+            );
+            self.findings.say(Code::E0013, written.mark, text);
+        }
+        lasting
+    }
+
     fn check_band(&mut self, band: Band, mark: Mark) {
         if let (Some(least), Some(most)) = (band.at_least, band.at_most)
             && least > most
@@ -317,7 +334,7 @@ impl Lowering<'_> {
     fn message(
         &mut self,
         message: &Located<written::Message>,
-        evicted: Option<&Located<Vec<crate::scenario::format::values::Names>>>,
+        evicted: Option<&Located<Vec<values::Names>>>,
     ) {
         let Some(key) = self.subject_with_pods(&message.workload) else { return };
         self.check_evicted(&message.workload, &key, evicted, "a message");
@@ -355,7 +372,7 @@ impl Lowering<'_> {
         &mut self,
         name: &Located<String>,
         key: &str,
-        evicted: Option<&Located<Vec<crate::scenario::format::values::Names>>>,
+        evicted: Option<&Located<Vec<values::Names>>>,
         what: &str,
     ) {
         let Some(groups) = evicted else { return };
@@ -375,24 +392,16 @@ impl Lowering<'_> {
 
     fn terminated(
         &mut self,
-        terminated: &Entries<Located<Bounds<Time>>>,
-        evicted: Option<&Located<Vec<crate::scenario::format::values::Names>>>,
+        terminated: &Entries<Located<values::Lasting>>,
+        evicted: Option<&Located<Vec<values::Names>>>,
     ) {
         for (name, bounds) in terminated.iter() {
             let Some(key) = self.subject_with_pods(name) else { continue };
             if !self.names.subject(&key).is_some_and(|subject| subject.deleted) {
                 self.check_evicted(name, &key, evicted, "a time to end");
             }
-            let mut whole = |time: Option<Time>| {
-                let time = time?.0;
-                if time.subsec_nanos() != 0 {
-                    self.findings.say(Code::E0006, bounds.mark, "expected whole seconds, such as 5s");
-                }
-                i64::try_from(time.as_secs()).ok()
-            };
-            let seconds = Band { at_least: whole(bounds.at_least), at_most: whole(bounds.at_most) };
-            self.check_band(seconds, bounds.mark);
-            self.add(name.mark, Expect::Terminated { workload: key, seconds });
+            let lasting = self.lasting(bounds);
+            self.add(name.mark, Expect::Terminated { workload: key, lasting });
         }
     }
 
@@ -490,5 +499,5 @@ fn counts(bounds: &Bounds<Count>) -> Band {
 }
 
 fn seconds(duration: Duration) -> String {
-    plimsoll_eviction::duration::format_duration(duration)
+    format_duration(duration)
 }

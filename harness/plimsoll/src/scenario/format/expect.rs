@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
 
-use super::values::{Amount, Bounds, Count, Names, NamesOrNone, Time};
+use super::values::{Amount, Bounds, Count, Lasting, Names, NamesOrNone, Time};
 use crate::scenario::located::{Entries, Located};
 
 /// What must turn out to be so. Each line needs evidence; without it the verdict is unknown, never a pass.
@@ -29,10 +29,11 @@ pub struct Expect {
     pub rejected: Option<Located<NamesOrNone>>,
     /// What the kubelet said when it evicted.
     pub message: Option<Located<Vec<Located<Message>>>>,
-    /// By eviction signal: the most time from the crossing of its threshold to the eviction.
-    pub within: Option<Located<Entries<Located<Time>>>>,
-    /// By workload: how long its pod took to end.
-    pub terminated: Option<Located<Entries<Located<Bounds<Time>>>>>,
+    /// By eviction signal: the most time from the crossing of its threshold to the eviction. With `atLeast` also the
+    /// least, such as the grace period of a soft threshold.
+    pub within: Option<Located<Entries<Located<Lasting>>>>,
+    /// By workload: how long its pod took to end at most, or at least and at most.
+    pub terminated: Option<Located<Entries<Located<Lasting>>>>,
     /// By workload with a controller: what became of the places of evicted pods.
     pub replaced: Option<Located<Entries<Located<Replaced>>>>,
 }

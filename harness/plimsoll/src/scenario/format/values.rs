@@ -413,6 +413,17 @@ struct Ends<T> {
     at_most: Option<T>,
 }
 
+impl<T> Ends<T> {
+    fn bounds<E: Error>(self) -> Result<Bounds<T>, E> {
+        match self {
+            Self { at_least: None, at_most: None } => {
+                Err(E::custom("a band without ends holds everything: expected `atLeast`, `atMost` or both"))
+            }
+            Self { at_least, at_most } => Ok(Bounds { at_least, at_most }),
+        }
+    }
+}
+
 /// A type of which one value, or a mapping in its place, can be written.
 struct ValueOr<T, M>(PhantomData<(T, M)>);
 
@@ -461,12 +472,7 @@ impl<'de, T: Scalar + Deserialize<'de> + Clone> Deserialize<'de> for Bounds<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(match value_or_mapping::<T, Ends<T>, D>(deserializer)? {
             Either::Value(value) => Self { at_least: Some(value.clone()), at_most: Some(value) },
-            Either::Mapping(Ends { at_least: None, at_most: None }) => {
-                return Err(D::Error::custom(
-                    "a band without ends holds everything: expected `atLeast`, `atMost` or both",
-                ));
-            }
-            Either::Mapping(ends) => Self { at_least: ends.at_least, at_most: ends.at_most },
+            Either::Mapping(ends) => ends.bounds()?,
         })
     }
 }
@@ -480,6 +486,40 @@ impl<T: JsonSchema> JsonSchema for Bounds<T> {
         json_schema!({
             "description": "One exact value, or a mapping with atLeast, atMost or both.",
             "anyOf": [generator.subschema_for::<T>(), generator.subschema_for::<Ends<T>>()],
+        })
+    }
+}
+
+/// How long something may take: one time is the most, and a mapping names either end or both.
+#[derive(Debug, Clone, Copy)]
+pub struct Lasting {
+    /// The least that holds.
+    pub at_least: Option<Time>,
+    /// The most that holds.
+    pub at_most: Option<Time>,
+}
+
+impl<'de> Deserialize<'de> for Lasting {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match value_or_mapping::<Time, Ends<Time>, D>(deserializer)? {
+            Either::Value(time) => Self { at_least: None, at_most: Some(time) },
+            Either::Mapping(ends) => {
+                let Bounds { at_least, at_most } = ends.bounds()?;
+                Self { at_least, at_most }
+            }
+        })
+    }
+}
+
+impl JsonSchema for Lasting {
+    fn schema_name() -> Cow<'static, str> {
+        "Lasting".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "The most time, or a mapping with atLeast, atMost or both.",
+            "anyOf": [generator.subschema_for::<Time>(), generator.subschema_for::<Ends<Time>>()],
         })
     }
 }

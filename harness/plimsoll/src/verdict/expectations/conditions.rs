@@ -10,7 +10,7 @@ use super::super::context::Context;
 use super::super::coverage::Source;
 use super::super::history::{ConditionChange, Seen, evidence};
 use super::super::words;
-use crate::plan::{ConditionExpectation, Until};
+use crate::plan::{ConditionExpectation, Lasting, Until};
 
 /// A condition from its rise on.
 #[derive(Clone, Copy)]
@@ -165,12 +165,8 @@ fn judge_one(context: &Context<'_>, expected: &ConditionExpectation, this: &Rais
     let evidence = [evidence(this.raise.observation), evidence(clear.observation)];
     let bounds = Bounds::between(&context.history, raise, clear.moment);
     if let Some(limit) = expected.cleared_within.filter(|_| expected.cleared) {
-        bounds.judge(
-            &format!("from {condition} raised to cleared"),
-            limit.as_secs_f64(),
-            evidence.clone(),
-            case,
-        );
+        let what = format!("from {condition} raised to cleared");
+        bounds.judge(&what, &Lasting::at_most(limit), evidence.clone(), case);
     }
     case.proven(format!("it cleared {bounds} later"), evidence);
 }
@@ -200,5 +196,5 @@ fn raised_within(
     case.doubts(context.history.unsampled(node, crossing.first.at(), raise.latest));
     let what = format!("from the crossing at {} to {}", words::bytes(crossing.available), expected.condition);
     let shown = [crossing.first.evidence(), evidence(this.raise.observation)];
-    Bounds::between(&context.history, crossed, raise).judge(&what, limit.as_secs_f64(), shown, case);
+    Bounds::between(&context.history, crossed, raise).judge(&what, &Lasting::at_most(limit), shown, case);
 }

@@ -31,8 +31,8 @@ pub(super) fn judge(context: &Context<'_>, expect: &Expect) -> Judgement {
         Expect::OomKills(workloads) => oom_kills::judge(context, workloads, &mut case),
         Expect::Rejected(workloads) => rejected::judge(context, workloads, &mut case),
         Expect::Message(expected) => message::judge(context, expected, &mut case),
-        Expect::Within { signal, limit } => within::judge(context, signal, *limit, &mut case),
-        Expect::Terminated { workload, seconds } => terminated::judge(context, workload, seconds, &mut case),
+        Expect::Within { signal, lasting } => within::judge(context, signal, lasting, &mut case),
+        Expect::Terminated { workload, lasting } => terminated::judge(context, workload, lasting, &mut case),
         Expect::Replaced(expected) => replaced::judge(context, expected, &mut case),
     }
     case.decide()
@@ -79,12 +79,10 @@ pub(super) fn title(expect: &Expect) -> String {
         Expect::Rejected(workloads) if workloads.is_empty() => "no pod is rejected".to_owned(),
         Expect::Rejected(workloads) => format!("rejected at admission: {}", words::list(workloads)),
         Expect::Message(expected) => format!("the kubelet's message about {}", expected.workload),
-        Expect::Within { signal, limit } => {
-            format!("evicted within {} of crossing the threshold of {signal}", words::duration(*limit))
+        Expect::Within { signal, lasting } => {
+            format!("from crossing the threshold of {signal} to the eviction {lasting}")
         }
-        Expect::Terminated { workload, seconds } => {
-            format!("{workload} terminates in {} seconds", words::band("pid", seconds))
-        }
+        Expect::Terminated { workload, lasting } => format!("{workload} terminates in {lasting}"),
         Expect::Replaced(expected) => format!("{} is replaced", expected.workload),
     }
 }

@@ -9,9 +9,9 @@ use super::super::ends::{self, PodEnd};
 use super::super::history::{PodHistory, Seen, moment};
 use super::super::model::Moment;
 use super::super::words;
-use crate::plan::{Band, Until};
+use crate::plan::{Lasting, Until};
 
-pub(super) fn judge(context: &Context<'_>, workload: &str, seconds: &Band, case: &mut Case) {
+pub(super) fn judge(context: &Context<'_>, workload: &str, expected: &Lasting, case: &mut Case) {
     let mut terminated = 0;
     for (history, pod) in context.pods_of(workload) {
         let Some(first) = first_sign(history, pod) else { continue };
@@ -21,9 +21,9 @@ pub(super) fn judge(context: &Context<'_>, workload: &str, seconds: &Band, case:
                 context.history.absence_doubts(context.plan, |until| matches!(until, Until::Gone(_)));
             let lasted = words::seconds_between(first.latest, context.history.ended());
             let text = format!("{} was still being stopped after {}", pod.name, words::seconds(lasted));
-            match seconds.at_most {
+            match expected.at_most {
                 // It has lasted too long already, whenever it ends.
-                Some(most) if lasted > as_seconds(most) => {
+                Some(most) if lasted > most.as_secs_f64() => {
                     case.violated(text, context.history.evidence_at(first.sequence));
                 }
                 _ => {
@@ -34,13 +34,8 @@ pub(super) fn judge(context: &Context<'_>, workload: &str, seconds: &Band, case:
             continue;
         };
         let evidence = [first.sequence, ended.sequence].map(|sequence| context.history.evidence_at(sequence));
-        judge_length(
-            pod,
-            Bounds::between(&context.history, first, ended),
-            seconds,
-            evidence.into_iter().flatten().collect(),
-            case,
-        );
+        let took = Bounds::between(&context.history, first, ended);
+        took.judge(&pod.name, expected, evidence.into_iter().flatten(), case);
     }
     if terminated == 0 {
         let doubts = context
@@ -65,31 +60,4 @@ fn is_sign(event: &Seen<'_, Event>) -> bool {
         event.value.reason.as_deref(),
         Some("Evicted" | "Killing" | "Preempting" | "TaintManagerEviction")
     )
-}
-
-fn judge_length(
-    pod: &PodEnd,
-    bounds: Bounds,
-    seconds: &Band,
-    evidence: Vec<super::super::model::Evidence>,
-    case: &mut Case,
-) {
-    let text = format!("{} took {bounds}; expected {} seconds", pod.name, words::band("pid", seconds));
-    let too_short = seconds.at_least.map(as_seconds);
-    let too_long = seconds.at_most.map(as_seconds);
-    if too_short.is_some_and(|least| bounds.most < least) || too_long.is_some_and(|most| bounds.least > most)
-    {
-        case.violated(text, evidence);
-    } else if too_short.is_some_and(|least| bounds.least < least)
-        || too_long.is_some_and(|most| bounds.most > most)
-    {
-        case.doubt(format!("{text}, which the times at hand can not tell"), evidence);
-    } else {
-        case.proven(text, evidence);
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a bound in seconds is far below 2^52")]
-fn as_seconds(seconds: i64) -> f64 {
-    seconds as f64
 }

@@ -1,6 +1,4 @@
-//! `within`: at most so long from the first sample below the threshold to the eviction.
-
-use std::time::Duration;
+//! `within`: so long from the first sample below the threshold to the eviction.
 
 use plimsoll_eviction::signal::Signal;
 
@@ -9,9 +7,9 @@ use super::super::case::Case;
 use super::super::context::Context;
 use super::super::coverage::STALE_SECONDS;
 use super::super::words;
-use crate::plan::Until;
+use crate::plan::{Lasting, Until};
 
-pub(super) fn judge(context: &Context<'_>, signal: &str, limit: Duration, case: &mut Case) {
+pub(super) fn judge(context: &Context<'_>, signal: &str, lasting: &Lasting, case: &mut Case) {
     let Ok(signal) = signal.parse::<Signal>() else {
         case.doubt(format!("{signal} is no eviction signal"), []);
         return;
@@ -63,11 +61,6 @@ pub(super) fn judge(context: &Context<'_>, signal: &str, limit: Duration, case: 
             words::amount(signal.name(), spell.available)
         );
         let evidence = std::iter::once(spell.first.evidence()).chain(eviction.pod.evidence.clone());
-        Bounds::between(&context.history, crossed, eviction.decided).judge(
-            &what,
-            limit.as_secs_f64(),
-            evidence,
-            case,
-        );
+        Bounds::between(&context.history, crossed, eviction.decided).judge(&what, lasting, evidence, case);
     }
 }
