@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// The kernel's settings that a kubelet, a container runtime or a network plugin is known to write.
 const SETTINGS: [&str; 12] = [
@@ -20,6 +21,9 @@ const SETTINGS: [&str; 12] = [
     "fs/inotify/max_user_instances",
     "fs/inotify/max_user_watches",
 ];
+
+/// How long the kernel may take to take away what has ended.
+const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 
 /// What is compared, by kind, one line a thing.
 pub type State = BTreeMap<&'static str, Vec<String>>;
@@ -56,6 +60,25 @@ pub fn difference(before: &State, after: &State) -> Vec<String> {
         differences.extend(gone.chain(new));
     }
     differences
+}
+
+/// Waits until the machine is as it was: the kernel takes processes, mounts and loop devices away a moment after it was
+/// told to.
+///
+/// # Errors
+/// With what still differs after some seconds.
+pub fn is_as_before(before: &State) -> Result<(), String> {
+    let deadline = Instant::now() + SETTLED_WITHIN;
+    loop {
+        let differences = difference(before, &state());
+        if differences.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(format!("the machine is not as it was:\n{}", differences.join("\n")));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 fn settings() -> Vec<String> {

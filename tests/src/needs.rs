@@ -12,6 +12,28 @@ pub fn real_node() -> Result<(), String> {
     bundle.expect(0).map(drop)
 }
 
+/// Whether the engine tier can run here: besides a bundle it needs an engine that answers at its usual socket.
+///
+/// # Errors
+/// With what is missing.
+pub fn engine() -> Result<(), String> {
+    real_node()?;
+    crate::engine::holdings()
+        .map(drop)
+        .map_err(|error| format!("{error}; `ci/engine start` starts a container engine"))
+}
+
+/// Whether the engine that answers is one that `ci/engine` started, and may stop.
+#[must_use]
+pub fn engine_of_ours() -> bool {
+    let folder = std::env::var("PLIMSOLL_ENGINE_STATE").unwrap_or_else(|_| "/var/tmp/plimsoll-engine".into());
+    let process = std::fs::read_to_string(std::path::Path::new(&folder).join("dockerd.pid"));
+    process.is_ok_and(|process| {
+        std::fs::read_to_string(format!("/proc/{}/comm", process.trim()))
+            .is_ok_and(|name| name.trim() == "dockerd")
+    })
+}
+
 /// Whether a missing need is a failure: always in CI, where nobody would notice that nothing was run.
 #[must_use]
 pub fn must_run() -> bool {

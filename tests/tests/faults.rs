@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use plimsoll_tests::machine::{self, State};
+use plimsoll_tests::machine::{self, is_as_before};
 use plimsoll_tests::{command, needs};
 use rustix::process::Signal;
 
@@ -52,25 +52,10 @@ fn run_arguments(scenario: &str) -> [&str; 4] {
     ["run", "--on", "host", scenario]
 }
 
-/// The kernel takes processes, mounts and loop devices away a moment after it was told to.
-fn is_as_before(before: &State) -> Result<(), Failed> {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        let differences = machine::difference(before, &machine::state());
-        if differences.is_empty() {
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            return Err(format!("the machine is not as it was:\n{}", differences.join("\n")).into());
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
 fn a_run_changes_nothing_of_the_machine() -> Result<(), Failed> {
     let before = machine::state();
     command::run(&run_arguments(SCENARIO), ENDED_WITHIN)?.expect(0)?;
-    is_as_before(&before)
+    Ok(is_as_before(&before)?)
 }
 
 fn two_runs_at_once_do_not_meet() -> Result<(), Failed> {
@@ -81,7 +66,7 @@ fn two_runs_at_once_do_not_meet() -> Result<(), Failed> {
     for run in runs {
         run.ended(ENDED_WITHIN)?.expect(0)?;
     }
-    is_as_before(&before)
+    Ok(is_as_before(&before)?)
 }
 
 fn interrupted_it_cleans_up_by_itself() -> Result<(), Failed> {
@@ -105,13 +90,8 @@ fn killed_at_any_moment_the_next_clean_leaves_nothing() -> Result<(), Failed> {
         run.signal(Signal::KILL)?;
         let _ = run.ended(Duration::from_secs(30));
         command::run(&["clean"], Duration::from_secs(60))?.expect(0)?;
-        is_as_before(&before).map_err(|failed| {
-            format!(
-                "killed after {} ms: {}",
-                u64::from(kill) * 377 + 29,
-                failed.message().unwrap_or_default()
-            )
-        })?;
+        is_as_before(&before)
+            .map_err(|failed| format!("killed after {} ms: {failed}", u64::from(kill) * 377 + 29))?;
     }
     Ok(())
 }
@@ -134,7 +114,7 @@ fn a_damaged_bundle_is_named_and_nothing_starts() -> Result<(), Failed> {
     if !ran.errors.contains("the node bundle is damaged") || !ran.errors.contains("bin/containerd") {
         return Err(format!("the damage is not named:\n{}", ran.errors).into());
     }
-    is_as_before(&before)
+    Ok(is_as_before(&before)?)
 }
 
 /// A file system of 8 MiB holds a run's folder and not its disk images.
@@ -156,7 +136,7 @@ fn a_full_disk_is_named_and_nothing_stays() -> Result<(), Failed> {
     if !ran.errors.contains("No space left on device") && !ran.errors.contains("no space left on device") {
         return Err(format!("the full disk is not named:\n{}", ran.errors).into());
     }
-    is_as_before(&before)
+    Ok(is_as_before(&before)?)
 }
 
 fn a_killed_component_is_no_pass(component: &str) -> Result<(), Failed> {
@@ -180,7 +160,7 @@ fn a_killed_component_is_no_pass(component: &str) -> Result<(), Failed> {
     if !said.contains(component) || !said.contains("ended by itself") {
         return Err(format!("what happened is not said:\n{said}").into());
     }
-    is_as_before(&before)
+    Ok(is_as_before(&before)?)
 }
 
 fn pids_of(name: &str) -> Vec<i32> {

@@ -1,0 +1,143 @@
+//! Tier: real node, in containers of an engine. The same scenario as on the machine itself, what stays in the engine
+//! after each way in which a run can end, and an engine that ends under a run.
+//!
+//! One after another, since each looks at the whole machine and the whole engine.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use plimsoll_tests::machine::{self, State, is_as_before};
+use plimsoll_tests::{command, engine, needs};
+use rustix::process::Signal;
+
+const STEADY: &str = "tests/scenarios/faults/steady.yaml";
+const QUICKSTART: &str = "scenarios/quickstart.yaml";
+const VIOLATED: &str = "tests/scenarios/violated/figures.yaml";
+/// The longest that a run may take to end.
+const ENDED_WITHIN: Duration = Duration::from_secs(180);
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    if let Err(missing) = needs::engine() {
+        if needs::must_run() {
+            eprintln!("error: the engine tier can not run: {missing}");
+            return ExitCode::FAILURE;
+        }
+        eprintln!("the engine tier is left out: {missing}");
+        return ExitCode::SUCCESS;
+    }
+    let mut trials = vec![
+        // First, since the image of the bundle, which stays, is made by the first run.
+        Trial::test("the_quickstart_holds", the_quickstart_holds),
+        Trial::test("what_is_wrong_is_violated", what_is_wrong_is_violated),
+        Trial::test("a_run_changes_nothing_of_the_machine", a_run_changes_nothing_of_the_machine),
+        Trial::test("interrupted_it_cleans_up_by_itself", interrupted_it_cleans_up_by_itself),
+        Trial::test("killed_the_next_clean_leaves_nothing", killed_the_next_clean_leaves_nothing),
+    ];
+    // Somebody's own engine is not stopped for a test.
+    if needs::engine_of_ours() {
+        trials
+            .push(Trial::test("an_engine_that_ends_under_a_run_is_no_pass", an_engine_that_ends_is_no_pass));
+    } else if needs::must_run() {
+        eprintln!(
+            "error: the engine that answers was not started by ci/engine, so it can not be stopped under a run"
+        );
+        return ExitCode::FAILURE;
+    } else {
+        eprintln!("the engine is not stopped under a run: ci/engine did not start it");
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn run_arguments(scenario: &str) -> [&str; 4] {
+    ["run", "--on", "engine", scenario]
+}
+
+/// The machine and what the engine holds.
+struct Before {
+    machine: State,
+    engine: Vec<String>,
+}
+
+impl Before {
+    fn now() -> Result<Self, Failed> {
+        Ok(Self { machine: machine::state(), engine: engine::holdings()? })
+    }
+
+    fn still(&self) -> Result<(), Failed> {
+        is_as_before(&self.machine)?;
+        let after = engine::holdings()?;
+        if after == self.engine {
+            return Ok(());
+        }
+        Err(format!("the engine held {:?} and holds {after:?}", self.engine).into())
+    }
+}
+
+/// Chosen by itself, since an engine answers; with the same snapshot as on the machine itself.
+fn the_quickstart_holds() -> Result<(), Failed> {
+    let ran = command::run(&["run", QUICKSTART], ENDED_WITHIN)?.expect(0)?;
+    if ran.errors.contains("on engine: a container engine answers") {
+        return Ok(());
+    }
+    Err(format!("the engine was not chosen, or the choice was not told:\n{}", ran.errors).into())
+}
+
+fn what_is_wrong_is_violated() -> Result<(), Failed> {
+    command::run(&run_arguments(VIOLATED), ENDED_WITHIN)?.expect(1)?;
+    Ok(())
+}
+
+fn a_run_changes_nothing_of_the_machine() -> Result<(), Failed> {
+    let before = Before::now()?;
+    command::run(&run_arguments(STEADY), ENDED_WITHIN)?.expect(0)?;
+    before.still()
+}
+
+fn interrupted_it_cleans_up_by_itself() -> Result<(), Failed> {
+    let before = Before::now()?;
+    for after in [300, 2500, 7000] {
+        let run = command::start(command::plimsoll(&run_arguments(STEADY))?)?;
+        std::thread::sleep(Duration::from_millis(after));
+        run.signal(Signal::INT)?;
+        run.ended(Duration::from_secs(30))?.expect(130)?;
+        before.still()?;
+    }
+    Ok(())
+}
+
+fn killed_the_next_clean_leaves_nothing() -> Result<(), Failed> {
+    let before = Before::now()?;
+    for after in [150, 900, 2100, 4300, 8000] {
+        let run = command::start(command::plimsoll(&run_arguments(STEADY))?)?;
+        std::thread::sleep(Duration::from_millis(after));
+        run.signal(Signal::KILL)?;
+        let _ = run.ended(Duration::from_secs(30));
+        command::run(&["clean"], Duration::from_secs(60))?.expect(0)?;
+        before
+            .still()
+            .map_err(|failed| format!("killed after {after} ms: {}", failed.message().unwrap_or_default()))?;
+    }
+    Ok(())
+}
+
+/// Its containers go with it, so nothing is known any more of what would have been; and the next engine is clean.
+fn an_engine_that_ends_is_no_pass() -> Result<(), Failed> {
+    let before = Before::now()?;
+    let run = command::start(command::plimsoll(&run_arguments(STEADY))?)?;
+    // Late enough that the run is at its steps.
+    std::thread::sleep(Duration::from_secs(9));
+    let stopped = engine::ci_engine("stop");
+    let ran = run.ended(ENDED_WITHIN);
+    engine::ci_engine("start")?;
+    stopped?;
+    let ran = ran?.expect(3)?;
+    let said = format!("{}{}", ran.output, ran.errors);
+    if !said.contains("the container engine does not answer any more") {
+        return Err(format!("what happened is not said:\n{said}").into());
+    }
+    command::run(&["clean"], Duration::from_secs(60))?.expect(0)?;
+    before.still()
+}
