@@ -3,71 +3,20 @@
 //! `FUZZ_SECONDS=300 cargo test -p plimsoll --release --test scenario_robustness` looks for longer; `FUZZ_SEED` repeats a
 //! search. What it finds is written beside the test and belongs into `CASES`.
 
-use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use plimsoll::plan::{Action, Expect, Plan, lower, text};
-use plimsoll::scenario::render::{Look, graphical};
-use plimsoll::scenario::{Files, load, parse};
+use plimsoll::plan::Action;
+use plimsoll::scenario::load;
 use proptest::prelude::*;
+
+use reading::read;
+
+mod reading;
 
 /// Longer than any file of a few pages may take, even unoptimized and on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Everything that is done with a text before a run.
-fn read(scenario: &str, manifest: &str) -> Option<Plan> {
-    let files: Files = [("./frontend.yaml".to_owned(), Ok(manifest.to_owned()))].into();
-    match parse("fuzz.yaml", scenario).and_then(|parsed| lower(&parsed.with_files(&files))) {
-        Ok(lowered) => {
-            check(&lowered.plan);
-            Some(lowered.plan)
-        }
-        Err(diagnostics) => {
-            assert!(diagnostics.has_errors(), "refused without an error");
-            assert!(!graphical(&diagnostics, Look::default()).is_empty());
-            for diagnostic in &diagnostics.list {
-                assert!(
-                    !diagnostic.to_string().contains(char::is_control),
-                    "more than a line: {diagnostic:?}"
-                );
-                assert!(
-                    diagnostic.location.line > 0 && diagnostic.location.column > 0,
-                    "nowhere: {diagnostic:?}"
-                );
-            }
-            None
-        }
-    }
-}
-
-/// What holds of every plan.
-fn check(plan: &Plan) {
-    let known: BTreeSet<&String> = plan.workloads.keys().collect();
-    let json = serde_json::to_string(plan).expect("a plan as JSON");
-    assert_eq!(&serde_json::from_str::<Plan>(&json).expect("a plan from JSON"), plan);
-    assert!(!text(plan).is_empty());
-    assert!(!plan.nodes.is_empty() && !plan.expectations.is_empty());
-    for step in &plan.steps {
-        assert!(step.location.line > 0);
-        if let Action::Start(names) | Action::Delete(names) = &step.action {
-            assert!(names.iter().all(|name| known.contains(name)), "a step names nobody: {names:?}");
-        }
-    }
-    for expectation in &plan.expectations {
-        let named: Vec<&String> = match &expectation.expect {
-            Expect::Evicted(groups) => groups.iter().flatten().collect(),
-            Expect::Survive(names) => names.iter().collect(),
-            Expect::OomKills(names) | Expect::Rejected(names) => names.iter().collect(),
-            Expect::Message(message) => vec![&message.workload],
-            Expect::Terminated { workload, .. } => vec![workload],
-            Expect::Replaced(replaced) => vec![&replaced.workload],
-            Expect::Reclaimed { .. } | Expect::Conditions(_) | Expect::Within { .. } => Vec::new(),
-        };
-        assert!(named.iter().all(|name| known.contains(name)), "an expectation names nobody: {named:?}");
-    }
-}
 
 fn yaml_below(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
