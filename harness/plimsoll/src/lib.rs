@@ -5,6 +5,7 @@
 //! before the cluster and after the timeline is a function of its input.
 
 pub mod bundle;
+pub mod catalogue;
 pub mod cli;
 pub mod cluster;
 pub mod evidence;

@@ -4,7 +4,9 @@ mod bundle;
 mod check;
 mod clean;
 mod exit;
+mod list;
 mod run;
+mod select;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,6 +31,9 @@ enum Command {
     /// Run scenarios on a real kubelet and judge them
     #[command(after_long_help = RUN_EXAMPLES)]
     Run(run::RunArguments),
+    /// Show which scenarios there are
+    #[command(after_long_help = LIST_EXAMPLES)]
+    List(list::ListArguments),
     /// Show what a scenario comes to: every default filled in, every object built
     Plan(check::PlanArguments),
     /// Check scenarios without running them
@@ -54,10 +59,18 @@ const RUN_EXAMPLES: &str = "\
 Examples:
   plimsoll run scenarios/quickstart.yaml
   plimsoll run scenarios/memory --junit results.xml
+  plimsoll run scenarios/ --jobs auto -l tier=quick --timings   side by side, as many as fit this machine
+  plimsoll run scenarios/ --jobs auto --shard 2/5               the second of five machines
   plimsoll run --on host --json - scenarios/quickstart.yaml
   plimsoll run --accept scenarios/memory/minimum-reclaim.yaml   review the snapshot, then commit it
 
 Exit codes: 0 held, 1 violated, 2 bad input, 3 could not run, 4 unknown (no evidence), 130 interrupted.";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  plimsoll list scenarios/
+  plimsoll list scenarios/ -l 'signal in (memory.available, pid.available),tier=quick'
+  plimsoll list scenarios/ --shard 1/3 --output name";
 
 /// Where a scenario runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -90,6 +103,7 @@ pub fn main() -> ExitCode {
         .init();
     let exit = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
+        Command::List(arguments) => list::list(&arguments),
         Command::Plan(arguments) => check::plan(&arguments),
         Command::Lint(arguments) => check::lint(&arguments),
         Command::Schema => {

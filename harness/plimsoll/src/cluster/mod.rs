@@ -8,6 +8,7 @@ pub mod engine;
 pub mod host;
 pub mod parts;
 pub mod state;
+pub mod turn;
 
 pub use choice::{Place, Running, available, choose, clean, remove, start};
 use futures::future::BoxFuture;

@@ -86,10 +86,19 @@ impl RunFolder {
             .mode(0o700)
             .create(&runs)
             .map_err(ClusterError::doing(doing()))?;
-        let owner = Owner::current();
-        let run = format!("{:x}{:x}", owner.at.as_millisecond() & 0xfff_ffff, owner.process);
-        let folder = Self { path: runs.join(&run), run };
-        fs::DirBuilder::new().mode(0o700).create(&folder.path).map_err(ClusterError::doing(doing()))?;
+        let (owner, folder) = loop {
+            let owner = Owner::current();
+            let run = format!("{:x}{:x}", owner.at.as_millisecond() & 0xfff_ffff, owner.process);
+            let folder = Self { path: runs.join(&run), run };
+            match fs::DirBuilder::new().mode(0o700).create(&folder.path) {
+                Ok(()) => break (owner, folder),
+                // Another run of this process began in this millisecond.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                }
+                Err(error) => return Err(ClusterError::doing(doing())(error)),
+            }
+        };
         let text = serde_json::to_vec(&owner).map_err(ClusterError::doing(doing()))?;
         folder.write("owner.json", &text)?;
         Ok(folder)

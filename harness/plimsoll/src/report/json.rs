@@ -36,6 +36,7 @@ enum Document<'a> {
     Observation { observation: &'a Observation },
     Finding { finding: &'a Finding },
     Verdict { verdict: &'a Verdict },
+    CouldNotRun { why: &'a str },
 }
 
 impl<W: Write> JsonLines<W> {
@@ -67,6 +68,12 @@ impl<W: Write> Reporter for JsonLines<W> {
             self.write(Document::Finding { finding })?;
         }
         self.write(Document::Verdict { verdict })?;
+        self.writer.flush()
+    }
+
+    fn could_not_run(&mut self, plan: &Plan, why: &str) -> io::Result<()> {
+        self.scenario.clone_from(&plan.name);
+        self.write(Document::CouldNotRun { why })?;
         self.writer.flush()
     }
 

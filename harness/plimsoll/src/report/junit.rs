@@ -41,6 +41,19 @@ impl<W: Write> Reporter for Junit<W> {
         Ok(())
     }
 
+    fn could_not_run(&mut self, plan: &Plan, why: &str) -> io::Result<()> {
+        let mut suite = TestSuite::new(plan.name.as_str());
+        suite.add_property(("verdict", "not run"));
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+        status.set_type("cluster");
+        status.set_message(why);
+        let mut case = TestCase::new("the cluster starts", status);
+        case.set_classname(plan.name.as_str());
+        suite.add_test_case(case);
+        self.report.add_test_suite(suite);
+        Ok(())
+    }
+
     fn finish(&mut self) -> io::Result<()> {
         self.report.serialize(&mut self.writer).map_err(io::Error::other)?;
         self.writer.flush()
@@ -53,6 +66,7 @@ fn suite(verdict: &Verdict) -> TestSuite {
         suite.set_time(Duration::try_from(ended.duration_since(started)).unwrap_or_default());
     }
     suite.add_property(("verdict", verdict.state.word()));
+    suite.add_property(("attempts", verdict.attempts.to_string().as_str()));
     for (index, explanation) in verdict.explanations.iter().enumerate() {
         let name = format!("eviction.{}", index + 1);
         suite.add_property((name.as_str(), explanation.sentences.join("; ").as_str()));

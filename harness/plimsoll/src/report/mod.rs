@@ -1,7 +1,7 @@
 //! Telling people and machines about a run. Every reporter takes the same observations and the same verdict, and knows
 //! nothing of clusters.
 //!
-//! - [`Terminal`]: lines as things happen, a level that moves, and what it all came to.
+//! - [`Terminal`]: lines as things happen, a level that moves, and what it all came to. [`Board`] where several run at once.
 //! - [`Junit`]: a suite for each scenario, a case for each expectation.
 //! - [`JsonLines`]: everything, one document a line.
 
@@ -9,12 +9,14 @@ mod json;
 mod junit;
 mod level;
 mod terminal;
+pub mod timings;
 
 use std::io;
 
 pub use json::{JsonLines, VERSION};
 pub use junit::Junit;
-pub use terminal::{Terminal, TerminalOptions, Verbosity};
+pub use terminal::{Board, Tally, Terminal, TerminalOptions, Verbosity, WithoutVerdict};
+pub use timings::Timings;
 
 use crate::observe::Observation;
 use crate::plan::Plan;
@@ -39,6 +41,12 @@ pub trait Reporter {
     /// # Errors
     /// When it can not be written.
     fn verdict(&mut self, verdict: &Verdict) -> io::Result<()>;
+
+    /// The run came to nothing: the cluster could not be started. There is no verdict then.
+    ///
+    /// # Errors
+    /// When it can not be written.
+    fn could_not_run(&mut self, plan: &Plan, why: &str) -> io::Result<()>;
 
     /// No other run follows.
     ///

@@ -31,6 +31,7 @@ pub fn judge(plan: &Plan, timeline: &Timeline) -> Verdict {
         steps: context.history.steps.clone(),
         gaps: context.history.gaps.clone(),
         snapshot: None,
+        attempts: 1,
         started: context.history.started.map(|started| started.at),
         ended: context.history.observations.last().map(|last| last.at),
     }

@@ -27,10 +27,17 @@ pub struct Verdict {
     /// The comparison with the scenario's snapshot, if one was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<super::snapshot::Comparison>,
+    /// Which run of the scenario this is of, from 1: earlier ones left something unknown.
+    #[serde(default = "first")]
+    pub attempts: u32,
     /// When the first step began; absent if the cluster never became ready.
     pub started: Option<Timestamp>,
     /// When the watching ended.
     pub ended: Option<Timestamp>,
+}
+
+fn first() -> u32 {
+    1
 }
 
 /// Whether something is so.

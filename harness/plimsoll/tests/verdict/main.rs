@@ -9,3 +9,4 @@ mod pods;
 mod properties;
 mod reports;
 mod snapshots;
+mod timings;

@@ -1,37 +1,49 @@
 //! `run`.
 
-use std::fs::File;
+mod job;
+mod jobs;
+mod screen;
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Write;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use indicatif::ProgressDrawTarget;
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::check::{bad_input, resolve_for, scenario_files, show};
+use self::screen::Screen;
+use super::check::{bad_input, resolve_for, show};
+use super::select::Selection;
 use super::{BundleChoice, Exit, On, runtime};
 use crate::bundle::Bundle;
-use crate::cluster::{self, ClusterError, Place, Running, state::RunFolder};
-use crate::evidence;
-use crate::observe::{Observation, Timeline};
-use crate::plan::{Location, Plan};
-use crate::programs::Programs;
-use crate::report::{JsonLines, Junit, Reporter, Terminal, TerminalOptions, Verbosity};
-use crate::run::Ending;
-use crate::verdict::snapshot::{Facts, Writing, path_beside, settle};
-use crate::verdict::{State, Verdict, judge};
+use crate::plan::Plan;
+use crate::report::{Board, JsonLines, Junit, Reporter, Terminal, TerminalOptions, Verbosity};
+use crate::whole_file::WholeFile;
 
 /// What `run` takes.
 #[derive(Debug, clap::Args)]
 pub(super) struct RunArguments {
-    /// Scenarios, or folders of them
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    selection: Selection,
     /// Where to run
     #[arg(long, value_name = "CLUSTER", default_value = "auto")]
     on: On,
     #[command(flatten)]
     bundle: BundleChoice,
+    /// How many scenarios side by side: a number, or as many as this machine has memory, disk and processors for
+    #[arg(long, short, value_name = "N|auto", default_value = "1")]
+    jobs: Jobs,
+    /// Start no other scenario after one that did not hold
+    #[arg(long)]
+    fail_fast: bool,
+    /// Run a scenario that left something unknown again, so many times at most; one that is violated is never run again
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    retry_unknown: u32,
+    /// Tell at the end where the time went: boot, fill, the kubelet's own waits, ours
+    #[arg(long)]
+    timings: bool,
     /// Write the run's facts as the snapshot beside the scenario
     #[arg(long)]
     accept: bool,
@@ -55,6 +67,28 @@ pub(super) struct RunArguments {
     verbose: u8,
 }
 
+/// How many scenarios run side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Jobs {
+    /// So many at most.
+    Number(NonZeroUsize),
+    /// As many as the machine holds.
+    Auto,
+}
+
+impl FromStr for Jobs {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            number => {
+                number.parse().map(Self::Number).map_err(|_| "expected a number from 1, or auto".to_owned())
+            }
+        }
+    }
+}
+
 /// A scenario that is fit to run.
 struct Job {
     file: PathBuf,
@@ -68,7 +102,7 @@ pub(super) fn run(arguments: &RunArguments) -> Exit {
         Err(exit) => return exit,
     };
     let result = runtime().map_err(|error| error.to_string()).and_then(|runtime| {
-        let exit = runtime.block_on(run_all(arguments, jobs));
+        let exit = runtime.block_on(jobs::run_all(arguments, jobs));
         // A call that hangs in a thread must not keep the command from ending.
         runtime.shutdown_background();
         exit
@@ -81,7 +115,7 @@ pub(super) fn run(arguments: &RunArguments) -> Exit {
 
 /// Finds everything that can be found wrong before anything is started, in all scenarios.
 fn prepare(arguments: &RunArguments) -> Result<Vec<Job>, Exit> {
-    let files = scenario_files(&arguments.files).map_err(|message| bad_input(&message))?;
+    let files = arguments.selection.files().map_err(|message| bad_input(&message))?;
     let memory = machine_memory();
     let mut resolved = Vec::new();
     let mut bad = false;
@@ -100,6 +134,8 @@ fn prepare(arguments: &RunArguments) -> Result<Vec<Job>, Exit> {
     if bad {
         return Err(Exit::BadInput);
     }
+    let resolved =
+        arguments.selection.choose(resolved, |(_, plan)| plan).map_err(|message| bad_input(&message))?;
     let mut jobs = Vec::new();
     for (file, plan) in resolved {
         let bundle = Bundle::find(&plan.kubernetes, arguments.bundle.bundle.as_deref())
@@ -125,171 +161,40 @@ fn machine_memory() -> u64 {
     read().unwrap_or(u64::MAX)
 }
 
-async fn run_all(arguments: &RunArguments, jobs: Vec<Job>) -> Result<Exit, String> {
-    let programs = Programs::find().map_err(|error| error.to_string())?;
-    let mut reporters = reporters(arguments)?;
-    let place = match arguments.on {
-        On::Auto => cluster::choose().await,
-        On::Engine => cluster::available(Place::Engine).await,
-        On::Host => cluster::available(Place::Host).await,
-    };
-    let (place, why) = place.map_err(|error| error.to_string())?;
-    if !arguments.quiet {
-        eprintln!("on {place}: {why}");
-    }
-    for run in cluster::clean().await.map_err(|error| error.to_string())? {
-        eprintln!("removed what run {run} left, whose process is gone");
-    }
-    let cancel = cancelled_by_signals();
-    let mut exit = Exit::Held;
-    for mut job in jobs {
-        crate::readings::take(&mut job.plan)?;
-        let one = run_one(arguments, &job, place, &programs, &cancel, &mut reporters).await?;
-        exit = exit.worse(one);
-        if exit == Exit::Interrupted {
-            break;
-        }
-    }
-    for reporter in &mut reporters {
-        reporter.finish().map_err(|error| format!("writing a report: {error}"))?;
-    }
-    Ok(exit)
-}
-
-async fn run_one(
-    arguments: &RunArguments,
-    job: &Job,
-    place: Place,
-    programs: &Programs,
-    cancel: &CancellationToken,
-    reporters: &mut [Box<dyn Reporter + Send>],
-) -> Result<Exit, String> {
-    let written = |error: std::io::Error| format!("writing a report: {error}");
-    for reporter in &mut *reporters {
-        reporter.begin(&job.plan).map_err(written)?;
-    }
-    let began = Timestamp::now();
-    let folder = RunFolder::create().map_err(|error| error.to_string())?;
-    let started = tokio::select! {
-        started = cluster::start(place, &job.plan, &job.bundle, programs, folder.clone()) => Some(started),
-        () = cancel.cancelled() => None,
-    };
-    let Running { cluster, reports } = match started {
-        Some(Ok(running)) => running,
-        Some(Err(error)) => return Ok(could_not_start(job, &error)),
-        None => {
-            cluster::remove(place, &folder).await.map_err(|error| error.to_string())?;
-            return Ok(Exit::Interrupted);
-        }
-    };
-    // From here on nothing returns early: what was started is ended first, and what went wrong is told after.
-    let mut trouble = Vec::new();
-    let outcome = crate::run::run(
-        &job.plan,
-        cluster.as_ref(),
-        reports,
-        began,
-        cancel,
-        &mut |observation: &Observation| {
-            trouble.extend(
-                reporters
-                    .iter_mut()
-                    .filter_map(|reporter| reporter.observation(observation).err())
-                    .map(written),
-            );
-        },
-    )
-    .await;
-    trouble.truncate(1);
-    let mut verdict = judge(&job.plan, &outcome.timeline);
-    let finished = matches!(outcome.ending, Ending::Finished);
-    if finished {
-        match with_snapshot(arguments, job, &outcome.timeline, verdict.clone()) {
-            Ok(compared) => verdict = compared,
-            Err(error) => trouble.push(error),
-        }
-    }
-    let wanted = arguments.keep_evidence || !finished || verdict.state != State::Held;
-    let mut kept = None;
-    if wanted && !matches!(outcome.ending, Ending::Interrupted) {
-        let folder = arguments.evidence.join(format!("{}-{}", job.plan.name, folder.run));
-        match evidence::write(&folder, &job.plan, &outcome.timeline, &verdict, cluster.as_ref()).await {
-            Ok(()) => kept = Some(folder),
-            Err(error) => {
-                eprintln!("warning: the evidence could not be kept whole in {}: {error}", folder.display())
-            }
-        }
-    }
-    if let Err(error) = cluster.stop().await {
-        trouble.push(error.to_string());
-    }
-    let exit = match &outcome.ending {
-        Ending::Interrupted => Exit::Interrupted,
-        Ending::DidNotStart(error) => could_not_start(job, error),
-        Ending::Finished => {
-            trouble.extend(
-                reporters.iter_mut().filter_map(|reporter| reporter.verdict(&verdict).err()).map(written),
-            );
-            verdict.state.into()
-        }
-    };
-    if let Some(folder) = kept {
-        eprintln!("evidence: {}", folder.display());
-    }
-    if trouble.is_empty() { Ok(exit) } else { Err(trouble.join("\n")) }
-}
-
-fn could_not_start(job: &Job, error: &ClusterError) -> Exit {
-    eprintln!("error: {}: the cluster could not be started: {error}", job.file.display());
-    Exit::CouldNotRun
-}
-
-/// Compares the run's facts with the snapshot beside the scenario.
-fn with_snapshot(
-    arguments: &RunArguments,
-    job: &Job,
-    timeline: &Timeline,
-    verdict: Verdict,
-) -> Result<Verdict, String> {
-    let writing = Writing::from_flags(arguments.accept, std::env::var("CI").ok().as_deref());
-    // Only a run that held may become what others are held to, and one that left something unknown not even proposes it.
-    let writing = match (verdict.state, writing) {
-        (State::Unknown, _) => Writing::Nothing,
-        (State::Violated, Writing::Snapshot) => Writing::Proposal,
-        (_, writing) => writing,
-    };
-    let comparison = settle(&job.file, &Facts::of(&job.plan, timeline), writing)
-        .map_err(|error| format!("the snapshot {}: {error}", path_beside(&job.file).display()))?;
-    let location = Location { file: path_beside(&job.file).display().to_string(), line: 1, column: 1 };
-    Ok(verdict.with_snapshot(comparison, location))
-}
-
-fn reporters(arguments: &RunArguments) -> Result<Vec<Box<dyn Reporter + Send>>, String> {
-    let mut reporters: Vec<Box<dyn Reporter + Send>> = Vec::new();
-    let json_on_stdout = arguments.json.as_ref().is_some_and(|path| path.as_os_str() == "-");
+/// What people read. It gives way when the standard output carries documents.
+fn screen(arguments: &RunArguments, scenarios: usize) -> Screen {
     let options = TerminalOptions::for_stdout(Verbosity::from_flags(arguments.quiet, arguments.verbose));
-    // What people read gives way when the standard output carries documents.
-    let terminal: Box<dyn Reporter + Send> = if json_on_stdout {
-        Box::new(Terminal::new(std::io::stderr(), ProgressDrawTarget::hidden(), options))
+    let (writer, target): (Box<dyn Write + Send>, _) = if json_on_stdout(arguments) {
+        (Box::new(std::io::stderr()), ProgressDrawTarget::hidden())
     } else {
-        Box::new(Terminal::new(std::io::stdout(), options.draw_target(), options))
+        (Box::new(std::io::stdout()), options.draw_target())
     };
-    reporters.push(terminal);
-    let create = |path: &PathBuf| File::create(path).map_err(|error| format!("{}: {error}", path.display()));
-    if let Some(path) = &arguments.json {
-        if json_on_stdout {
-            reporters.push(Box::new(JsonLines::new(std::io::stdout())));
-        } else {
-            reporters.push(Box::new(JsonLines::new(std::io::BufWriter::new(create(path)?))));
-        }
+    if scenarios == 1 || arguments.jobs == Jobs::Number(NonZeroUsize::MIN) {
+        Screen::Live(Box::new(Terminal::new(writer, target, options)))
+    } else {
+        Screen::Board(Board::new(writer, target, options, scenarios))
+    }
+}
+
+/// The documents that were asked for.
+fn documents(arguments: &RunArguments) -> Result<Vec<Box<dyn Reporter + Send>>, String> {
+    let mut documents: Vec<Box<dyn Reporter + Send>> = Vec::new();
+    let failed = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
+    if json_on_stdout(arguments) {
+        documents.push(Box::new(JsonLines::new(std::io::stdout())));
+    } else if let Some(path) = &arguments.json {
+        let file = File::create(path).map_err(|error| failed(path, error))?;
+        documents.push(Box::new(JsonLines::new(std::io::BufWriter::new(file))));
     }
     if let Some(path) = &arguments.junit {
-        reporters.push(Box::new(Junit::new(
-            crate::whole_file::WholeFile::create(path)
-                .map_err(|error| format!("{}: {error}", path.display()))?,
-        )));
+        let file = WholeFile::create(path).map_err(|error| failed(path, error))?;
+        documents.push(Box::new(Junit::new(file)));
     }
-    Ok(reporters)
+    Ok(documents)
+}
+
+fn json_on_stdout(arguments: &RunArguments) -> bool {
+    arguments.json.as_ref().is_some_and(|path| path.as_os_str() == "-")
 }
 
 /// A token that SIGINT and SIGTERM cancel. A second signal ends the process at once.

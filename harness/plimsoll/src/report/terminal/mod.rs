@@ -1,5 +1,6 @@
 //! What people see: lines as things happen, a level that moves, and what it all came to.
 
+mod board;
 mod closing;
 mod news;
 mod options;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+pub use self::board::{Board, Tally, WithoutVerdict};
 pub use self::options::{TerminalOptions, Verbosity};
 
 use self::news::{News, Tone};
@@ -120,6 +122,14 @@ impl<W: Write> Reporter for Terminal<W> {
         self.live.disable_steady_tick();
         self.live.finish_and_clear();
         closing::write(&mut self.writer, &self.options, verdict)?;
+        self.writer.flush()
+    }
+
+    fn could_not_run(&mut self, _plan: &Plan, why: &str) -> io::Result<()> {
+        self.live.disable_steady_tick();
+        self.live.finish_and_clear();
+        let line = self.options.paint(Tone::Bad, &format!("not run: {why}"));
+        writeln!(self.writer, "{line}")?;
         self.writer.flush()
     }
 }

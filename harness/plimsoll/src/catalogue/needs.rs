@@ -1,0 +1,94 @@
+//! What a scenario takes of a machine, and what a machine has.
+
+use std::path::Path;
+
+use crate::plan::Plan;
+
+/// The label by which a scenario says that it can not share a machine: `needs: pids-exclusive`, since process identifiers
+/// are counted for the whole machine.
+pub const NEEDS_LABEL: &str = "needs";
+/// Its value.
+pub const EXCLUSIVE: &str = "pids-exclusive";
+/// Memory of a control plane, its page cache included, in bytes.
+const CONTROL_PLANE_MEMORY: u64 = 768 << 20;
+/// Disk that a control plane and each node write beside the bounded filesystems, in bytes: etcd's files and logs.
+const OTHER_DISK: u64 = 256 << 20;
+/// Processor time of a cluster that has booted, in thousandths of a core: for the control plane, and for each node.
+const CONTROL_PLANE_PROCESSOR: u64 = 150;
+const NODE_PROCESSOR: u64 = 120;
+/// While it boots it takes as much as it gets; more than one core does not make it much faster.
+const BOOT_PROCESSOR: u64 = 1000;
+/// Memory that is left to the machine itself, in bytes.
+const LEFT_MEMORY: u64 = 1 << 30;
+
+/// What a scenario takes of a machine while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// Bytes of memory at most.
+    pub memory: u64,
+    /// Bytes of disk at most.
+    pub disk: u64,
+    /// Thousandths of a core once it has booted.
+    pub processor: u64,
+    /// Whether nothing else may run on the machine.
+    pub exclusive: bool,
+}
+
+impl Needs {
+    /// Those of a plan: its nodes' bounds, and what a control plane takes.
+    #[must_use]
+    pub fn of(plan: &Plan) -> Self {
+        let nodes = plan.nodes.len() as u64;
+        let disk = |node: &crate::plan::NodePlan| {
+            node.nodefs.size.saturating_add(node.imagefs.map_or(0, |imagefs| imagefs.size))
+        };
+        let sum = |figures: &mut dyn Iterator<Item = u64>| figures.fold(0_u64, u64::saturating_add);
+        Self {
+            memory: sum(&mut plan.nodes.iter().map(|node| node.memory)).saturating_add(CONTROL_PLANE_MEMORY),
+            disk: sum(&mut plan.nodes.iter().map(disk)).saturating_add(OTHER_DISK * (nodes + 1)),
+            processor: CONTROL_PLANE_PROCESSOR + NODE_PROCESSOR * nodes,
+            exclusive: plan.labels.get(NEEDS_LABEL).is_some_and(|needs| needs == EXCLUSIVE),
+        }
+    }
+
+    /// What it takes while it boots.
+    #[must_use]
+    pub fn booting(self) -> Self {
+        Self { processor: self.processor.max(BOOT_PROCESSOR), ..self }
+    }
+}
+
+/// What there is to run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Bytes of disk.
+    pub disk: u64,
+    /// Thousandths of a core.
+    pub processor: u64,
+    /// How many scenarios at once, at most.
+    pub scenarios: usize,
+}
+
+impl Room {
+    /// What this machine has free, with runs in this folder; what can not be read does not bound.
+    #[must_use]
+    pub fn of_machine(runs: &Path, scenarios: usize) -> Self {
+        let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let available = meminfo.lines().find_map(|line| {
+            line.strip_prefix("MemAvailable:")?.split_whitespace().next()?.parse::<u64>().ok()
+        });
+        // The folder may not be there before the first run.
+        let existing = runs.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
+        let disk = rustix::fs::statvfs(existing).map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            memory: available
+                .map_or(u64::MAX, |available| available.saturating_mul(1024).saturating_sub(LEFT_MEMORY)),
+            disk: disk.unwrap_or(u64::MAX),
+            processor: cores as u64 * 1000,
+            scenarios,
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Tier: pure. Which scenarios are meant, and which may run beside each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::core::SelectorExt;
+use plimsoll::catalogue::{Admission, Needs, Room, Shard, selector};
+use proptest::prelude::*;
+
+fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+#[test]
+fn selectors_are_kubectl_s() {
+    let scenario = labels(&[("tier", "quick"), ("signal", "memory.available"), ("empty", "")]);
+    let selects = |text: &str| selector(text).expect(text).matches(&scenario);
+    for text in [
+        "",
+        " ",
+        "tier",
+        "tier=quick",
+        "tier==quick",
+        "tier = quick",
+        "tier!=full",
+        "absent!=quick",
+        "!absent",
+        "! absent",
+        "tier in (quick, full)",
+        "tier in(quick)",
+        "tier notin (full)",
+        "absent notin (full)",
+        "signal=memory.available,tier=quick",
+        "tier in (quick,full),signal,!absent",
+        "empty=",
+    ] {
+        assert!(selects(text), "{text:?} selects");
+    }
+    for text in
+        ["tier=full", "tier!=quick", "absent", "!tier", "tier notin (quick)", "tier=quick,absent", "absent="]
+    {
+        assert!(!selects(text), "{text:?} does not select");
+    }
+}
+
+#[test]
+fn what_is_no_selector_is_refused_with_the_part_at_fault() {
+    for (text, part) in [
+        ("tier=quick,,signal", "``"),
+        ("=quick", "`=quick`"),
+        ("tier in quick", "`tier in quick`"),
+        ("tier in (quick", "`tier in (quick`"),
+        ("tier is quick", "`tier is quick`"),
+        ("tier=qu ick", "`tier=qu ick`"),
+        ("tier=a=b", "`tier=a=b`"),
+        ("tier=quick,$(rm)", "`$(rm)`"),
+    ] {
+        let said = selector(text).expect_err(text).to_string();
+        assert!(said.contains(part), "{text:?}: {said}");
+    }
+}
+
+#[test]
+fn what_is_no_shard_is_refused() {
+    for text in ["", "1", "0/3", "4/3", "a/b", "1/0", "-1/3", "1/3/5"] {
+        assert!(text.parse::<Shard>().is_err(), "{text:?}");
+    }
+}
+
+fn any_needs() -> impl Strategy<Value = Needs> {
+    (0_u64..100, 0_u64..100, 0_u64..2000, prop::bool::weighted(0.1))
+        .prop_map(|(memory, disk, processor, exclusive)| Needs { memory, disk, processor, exclusive })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Together the parts are all, and none is twice in them.
+    #[test]
+    fn shards_are_a_partition(count in 0_usize..60, of in 1_usize..9) {
+        let mut seen = Vec::new();
+        let mut sizes = BTreeSet::new();
+        for index in 1..=of {
+            let part = format!("{index}/{of}").parse::<Shard>().expect("a shard").part((0..count).collect());
+            sizes.insert(part.len());
+            seen.extend(part);
+        }
+        seen.sort_unstable();
+        prop_assert_eq!(seen, (0..count).collect::<Vec<_>>());
+        prop_assert!(sizes.last().unwrap_or(&0) - sizes.first().unwrap_or(&0) <= 1);
+    }
+
+    /// Whatever the needs and whoever ends first, all run once, within the room, and what is exclusive alone.
+    #[test]
+    fn all_run_within_the_room(
+        needs in prop::collection::vec(any_needs(), 0..30),
+        ends in prop::collection::vec(any::<prop::sample::Index>(), 200),
+    ) {
+        let room = Room { memory: 150, disk: 150, processor: 2500, scenarios: 4 };
+        let mut admission = Admission::new(room, needs.clone());
+        let (mut running, mut done) = (BTreeMap::<usize, Needs>::new(), BTreeSet::new());
+        for end in ends {
+            while let Some(index) = admission.start() {
+                prop_assert!(!done.contains(&index) && running.insert(index, needs[index].booting()).is_none());
+                prop_assert!(running.len() == 1 || running.values().all(|needs| !needs.exclusive));
+                if running.len() > 1 {
+                    prop_assert!(running.len() <= room.scenarios);
+                    prop_assert!(running.values().map(|needs| needs.memory).sum::<u64>() <= room.memory);
+                    prop_assert!(running.values().map(|needs| needs.disk).sum::<u64>() <= room.disk);
+                    prop_assert!(running.values().map(|needs| needs.processor).sum::<u64>() <= room.processor);
+                }
+            }
+            if running.is_empty() {
+                break;
+            }
+            let index = *end.get(&running.keys().copied().collect::<Vec<_>>());
+            if running[&index] == needs[index] {
+                running.remove(&index);
+                admission.ended(index);
+                done.insert(index);
+            } else {
+                running.insert(index, needs[index]);
+                admission.booted(index, needs[index]);
+            }
+        }
+        prop_assert_eq!(done.len(), needs.len());
+    }
+}
