@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::{BundleChoice, Exit};
+use super::{BundleChoice, Exit, print};
 use crate::bundle::{Bundle, DEFAULT_KUBERNETES, cache_folder};
 
 /// What `bundle` takes.
@@ -36,15 +36,14 @@ pub(super) fn bundle(arguments: &BundleArguments) -> Exit {
     match checked {
         Ok(bundle) => {
             let contents = &bundle.contents;
-            println!("{}", bundle.folder.display());
-            println!(
-                "Kubernetes {}, containerd {}, runc {}{}",
+            print(&format!(
+                "{}\nKubernetes {}, containerd {}, runc {}{}\n",
+                bundle.folder.display(),
                 contents.kubernetes,
                 contents.containerd,
                 contents.runc,
                 if arguments.verify { ", every file as it was built" } else { "" }
-            );
-            Exit::Held
+            ))
         }
         Err(message) => {
             eprintln!("error: {message}");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
-use super::Exit;
+use super::{Exit, print};
 use crate::plan::{Lowered, fits, lower};
 use crate::scenario::render::{Look, graphical};
 use crate::scenario::{Diagnostics, Severity, load};
@@ -59,7 +59,10 @@ pub(super) fn lint(arguments: &LintArguments) -> Exit {
         }
     }
     if exit == Exit::Held {
-        println!("{} checked: no errors", crate::verdict::words::count(files.len(), "scenario"));
+        return print(&format!(
+            "{} checked: no errors\n",
+            crate::verdict::words::count(files.len(), "scenario")
+        ));
     }
     exit
 }
@@ -74,13 +77,12 @@ pub(super) fn plan(arguments: &PlanArguments) -> Exit {
     };
     show(&lowered.warnings, false);
     match arguments.output {
-        PlanOutput::Text => print!("{}", crate::plan::text(&lowered.plan)),
+        PlanOutput::Text => print(&crate::plan::text(&lowered.plan)),
         PlanOutput::Json => match serde_json::to_string_pretty(&lowered.plan) {
-            Ok(text) => println!("{text}"),
-            Err(error) => return bad_input(&error.to_string()),
+            Ok(text) => print(&format!("{text}\n")),
+            Err(error) => bad_input(&error.to_string()),
         },
     }
-    Exit::Held
 }
 
 /// Reads and resolves a scenario.

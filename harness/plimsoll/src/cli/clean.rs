@@ -1,6 +1,6 @@
 //! `clean`.
 
-use super::{Exit, runtime};
+use super::{Exit, print, runtime};
 use crate::cluster;
 
 pub(super) fn clean() -> Exit {
@@ -8,15 +8,10 @@ pub(super) fn clean() -> Exit {
         .map_err(|error| error.to_string())
         .and_then(|runtime| runtime.block_on(cluster::clean()).map_err(|error| error.to_string()));
     match cleaned {
-        Ok(runs) if runs.is_empty() => {
-            println!("nothing to clean");
-            Exit::Held
-        }
+        Ok(runs) if runs.is_empty() => print("nothing to clean\n"),
         Ok(runs) => {
-            for run in runs {
-                println!("removed what run {run} left");
-            }
-            Exit::Held
+            let lines: String = runs.iter().map(|run| format!("removed what run {run} left\n")).collect();
+            print(&lines)
         }
         Err(error) => {
             eprintln!("error: {error}");

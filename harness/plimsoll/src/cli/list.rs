@@ -4,9 +4,9 @@ use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
 
-use super::Exit;
 use super::check::{bad_input, resolve, show};
 use super::select::Selection;
+use super::{Exit, print};
 use crate::catalogue::Needs;
 use crate::plan::Plan;
 use crate::verdict::words;
@@ -58,17 +58,15 @@ pub(super) fn list(arguments: &ListArguments) -> Exit {
         Ok(listed) => listed,
         Err(message) => return bad_input(&message),
     };
-    match arguments.output {
-        ListOutput::Name => listed.iter().for_each(|one| println!("{}", one.file)),
+    let text = match arguments.output {
+        ListOutput::Name => listed.iter().map(|one| format!("{}\n", one.file)).collect(),
         ListOutput::Json => {
             let documents: Vec<_> = listed.iter().map(document).collect();
-            println!("{:#}", serde_json::Value::from(documents));
+            format!("{:#}\n", serde_json::Value::from(documents))
         }
-        ListOutput::Table | ListOutput::Wide => {
-            print!("{}", table(&listed, matches!(arguments.output, ListOutput::Wide)));
-        }
-    }
-    exit
+        ListOutput::Table | ListOutput::Wide => table(&listed, matches!(arguments.output, ListOutput::Wide)),
+    };
+    exit.worse(print(&text))
 }
 
 fn document(one: &Listed) -> serde_json::Value {

@@ -8,6 +8,7 @@ mod list;
 mod run;
 mod select;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -38,8 +39,13 @@ enum Command {
     Plan(check::PlanArguments),
     /// Check scenarios without running them
     Lint(check::LintArguments),
-    /// Print the JSON Schema of scenarios
-    Schema,
+    /// Print the JSON Schema of scenarios, or describe a field of them
+    #[command(after_long_help = "Example: plimsoll schema --explain spec.steps.wait")]
+    Schema {
+        /// Describe this field, as kubectl explain does; without a path the whole
+        #[arg(long, value_name = "PATH", num_args = 0..=1, default_missing_value = "")]
+        explain: Option<String>,
+    },
     /// Remove what runs left on this machine that were killed
     #[command(
         after_long_help = "Runs that are still going are left alone. `plimsoll run` does the same before it starts."
@@ -106,10 +112,11 @@ pub fn main() -> ExitCode {
         Command::List(arguments) => list::list(&arguments),
         Command::Plan(arguments) => check::plan(&arguments),
         Command::Lint(arguments) => check::lint(&arguments),
-        Command::Schema => {
-            print!("{}", crate::scenario::schema::schema_text());
-            Exit::Held
-        }
+        Command::Schema { explain: None } => print(&crate::scenario::schema::schema_text()),
+        Command::Schema { explain: Some(path) } => match crate::scenario::explain(&path) {
+            Ok(text) => print(&text),
+            Err(message) => check::bad_input(&message),
+        },
         Command::Clean => clean::clean(),
         Command::Bundle(arguments) => bundle::bundle(&arguments),
         Command::Completions { shell } => {
@@ -118,6 +125,18 @@ pub fn main() -> ExitCode {
         }
     };
     exit.into()
+}
+
+/// Writes a text to the standard output. Whoever reads it may have read enough and gone, as `head` does.
+fn print(text: &str) -> Exit {
+    let mut output = std::io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("error: the standard output: {error}");
+            Exit::CouldNotRun
+        }
+        _ => Exit::Held,
+    }
 }
 
 /// A runtime for what waits.

@@ -5,10 +5,11 @@
 //! - [`format`]: what a scenario may say.
 //! - [`Located`], [`tree`]: values that know where they stand.
 //! - [`Diagnostic`], [`Code`]: what can be wrong; [`render`] shows it with its line.
-//! - [`schema`]: the JSON Schema.
+//! - [`schema`]: the JSON Schema; [`explain`] describes a field from it.
 
 mod decode;
 mod diagnostic;
+mod explain;
 pub mod format;
 mod load;
 mod located;
@@ -18,5 +19,6 @@ pub mod tree;
 
 pub use decode::Removed;
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Problem, Severity, Source, Sources, nearest};
+pub use explain::explain;
 pub use load::{Files, Loaded, ManifestObject, Parsed, load, parse};
 pub use located::{Entries, Located};

@@ -218,9 +218,9 @@ impl JsonSchema for Manifest {
                     "type": "object",
                     "required": ["apiVersion", "kind", "metadata"],
                     "properties": {
-                        "apiVersion": { "type": "string" },
-                        "kind": { "type": "string" },
-                        "metadata": { "type": "object" },
+                        "apiVersion": { "description": "Such as `v1`.", "type": "string" },
+                        "kind": { "description": "Such as `Pod`.", "type": "string" },
+                        "metadata": { "description": "Its name, and labels if it has any.", "type": "object" },
                     },
                 },
             ],
