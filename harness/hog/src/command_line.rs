@@ -19,6 +19,7 @@ use crate::memory::Memory;
 use crate::order::{Course, Order, OrderError, TypedCourse, parse_hold};
 use crate::pids::Pids;
 use crate::quantity::{Unit, parse_duration};
+use crate::report::{Form, Resource};
 use crate::session;
 
 /// Takes an amount of a resource at a rate, holds it, and says in JSON lines what it truly holds.
@@ -191,7 +192,54 @@ struct Reach {
     timeout: String,
 }
 
+/// What a command line makes a filler do, for those who want to know it without running one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filling {
+    /// What is filled.
+    pub resource: Resource,
+    /// In which form, where a resource has several.
+    pub form: Option<Form>,
+    /// The folder that is filled.
+    pub path: Option<PathBuf>,
+    /// How far, how fast and for how long.
+    pub order: Order,
+}
+
 impl CommandLine {
+    /// What it fills; nothing for a command to a filler that runs.
+    ///
+    /// # Errors
+    ///
+    /// When a value can not be read or values contradict each other.
+    pub fn filling(self) -> Result<Option<Filling>, OrderError> {
+        let (resource, form, path, unit, fill) = match self.action {
+            Action::Memory(MemoryArguments { fill, form, path, .. }) => {
+                let form = match form {
+                    MemoryForm::Anonymous => Form::Anonymous,
+                    MemoryForm::PageCache => Form::PageCache,
+                    MemoryForm::ActivePageCache => Form::ActivePageCache,
+                    MemoryForm::Tmpfs => Form::Tmpfs,
+                };
+                (Resource::Memory, Some(form), path, Unit::Bytes, fill)
+            }
+            Action::Disk(DiskArguments { fill, form, path, .. }) => {
+                let form = match form {
+                    DiskForm::Written => Form::Written,
+                    DiskForm::Allocated => Form::Allocated,
+                    DiskForm::Log => Form::Log,
+                };
+                (Resource::Disk, Some(form), path, Unit::Bytes, fill)
+            }
+            Action::Inodes(InodesArguments { fill, path, .. }) => {
+                (Resource::Inodes, None, Some(path), Unit::Count, fill)
+            }
+            Action::Pids(fill) => (Resource::Pids, None, None, Unit::Count, fill),
+            Action::Cpu(fill) => (Resource::Cpu, None, None, Unit::Millicores, fill),
+            Action::Set { .. } | Action::Release { .. } | Action::Status { .. } => return Ok(None),
+        };
+        Ok(Some(Filling { resource, form, path, order: fill.resolve(unit)? }))
+    }
+
     /// Does what was typed.
     pub fn run(self) -> ExitCode {
         match self.action {
@@ -301,6 +349,21 @@ fn duration(option: &'static str, text: &str) -> Result<Duration, OrderError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_filling_is_read_without_running_it() {
+        let read = |arguments: &[&str]| {
+            let typed = std::iter::once("plimsoll-hog").chain(arguments.iter().copied());
+            CommandLine::try_parse_from(typed).expect("a command line").filling().expect("values")
+        };
+        let filling = read(&["memory", "--amount", "900Mi", "--rate", "15Mi/s", "--shutdown-delay", "30s"]);
+        let filling = filling.expect("a filling");
+        assert_eq!((filling.resource, filling.form), (Resource::Memory, Some(Form::Anonymous)));
+        let rate = NonZeroU64::new(15 << 20);
+        assert_eq!(filling.order.course, Course { amount: 900 << 20, rate, start_at: 0 });
+        assert_eq!(filling.order.shutdown_delay, Duration::from_secs(30));
+        assert_eq!(read(&["release"]), None);
+    }
 
     #[test]
     fn the_definition_is_sound() {

@@ -1,6 +1,6 @@
 //! Tests what Kubernetes nodes do under pressure.
 //!
-//! A [`scenario`] is what a person wrote; [`plan`] resolves it; a [`cluster`] runs it; [`observe`]
+//! A [`scenario`] is what a person wrote; [`plan`] resolves it; a [`cluster`] runs it, and a [`model`] of one says what would happen; [`observe`]
 //! writes down what happened; [`verdict`] says what that proves; [`report`] tells people. Everything
 //! before the cluster and after the timeline is a function of its input.
 
@@ -10,6 +10,7 @@ pub mod cli;
 pub mod cluster;
 pub mod evidence;
 pub mod kubernetes;
+pub mod model;
 pub mod observe;
 pub mod plan;
 pub mod programs;

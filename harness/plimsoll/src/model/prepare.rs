@@ -1,0 +1,539 @@
+//! A plan made ready for any number of runs in virtual time: everything that is read, parsed or built once.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use plimsoll_eviction::manager::Manager;
+use plimsoll_eviction::pod::Pod as RulesPod;
+use plimsoll_eviction::quantity::Quantity;
+use plimsoll_eviction::signal::Signal;
+use plimsoll_eviction::taint::Taint;
+use plimsoll_eviction::threshold::{KubeletConfiguration, Operator, ThresholdError};
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use super::curve::{Course, Micros, SECOND};
+use super::template::{Omissions, PodTemplate, PriorityClasses, Request};
+use crate::plan::{
+    Action, FillPlan, FillTarget, NodePlan, Plan, PlannedObject, PlannedStep, Until, WORKLOAD_LABEL,
+};
+use crate::verdict::signals;
+
+/// How often our nodes' kubelets report their status, unless the scenario says otherwise.
+const STATUS_INTERVAL: Micros = SECOND;
+/// cAdvisor's interval of measuring a container in the kubelet. Upstream: `HousekeepingInterval`.
+const HOUSEKEEPING_INTERVAL: Micros = 10 * SECOND;
+
+/// Why a plan can not be run on the model.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PrepareError {
+    /// A kubelet would not start with these thresholds.
+    #[error("node {node}: its kubelet refuses to start: {error}")]
+    Thresholds {
+        /// The node.
+        node: String,
+        /// What the kubelet says.
+        error: ThresholdError,
+    },
+    /// A kubelet configuration that can not be read.
+    #[error("node {node}: kubelet: {error}")]
+    Configuration {
+        /// The node.
+        node: String,
+        /// What is wrong with it.
+        error: String,
+    },
+    /// An object that the API server would refuse.
+    #[error("{location}: {error}")]
+    Object {
+        /// Where it is written.
+        location: String,
+        /// What is wrong with it.
+        error: String,
+    },
+    /// A name that the plan does not have.
+    #[error("the plan has no {what} called {name}")]
+    Unknown {
+        /// `node` or `workload`.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+}
+
+/// A plan, ready to be run on the model. Cheap to clone and to change in what a sweep varies.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    pub(super) plan_name: String,
+    pub(super) nodes: Vec<PreparedNode>,
+    /// Workloads by place: their names and how many pods each stands for.
+    pub(super) workloads: Vec<(String, u32)>,
+    /// What pods are made of: of each object that is a pod or makes pods, one.
+    pub(super) templates: Vec<PodTemplate>,
+    pub(super) objects: Vec<PreparedObject>,
+    /// Objects that are there before the first step.
+    pub(super) initial: Vec<usize>,
+    pub(super) steps: Vec<PreparedStep>,
+    pub(super) omissions: Omissions,
+}
+
+/// A node.
+#[derive(Debug, Clone)]
+pub struct PreparedNode {
+    /// Its name.
+    pub name: String,
+    /// Its memory in bytes.
+    pub memory: i64,
+    pub(super) plan: NodePlan,
+    pub(super) configuration: KubeletConfiguration,
+    pub(super) manager: Manager,
+    pub(super) taints: Vec<Taint>,
+    pub(super) labels: BTreeMap<String, String>,
+    /// The limit of all pods together; absent where it is not enforced.
+    pub(super) pods_memory: Option<i64>,
+    /// Memory that the scheduler may give away.
+    pub(super) allocatable_memory: i64,
+    /// Thousandths of processors that are kept from pods.
+    pub(super) reserved_processors: i64,
+    pub(super) max_pods: usize,
+    pub(super) housekeeping: Micros,
+    pub(super) status_interval: Micros,
+    pub(super) processors: Option<i64>,
+}
+
+/// An object that a step creates.
+#[derive(Debug, Clone)]
+pub(super) struct PreparedObject {
+    pub(super) kind: Kind,
+    /// Namespace, kind and name, by which it is found again.
+    pub(super) key: (String, String, String),
+    /// What its pods are made of; for other kinds nothing.
+    pub(super) template: Option<usize>,
+    pub(super) replicas: u32,
+    /// How often a job's pods may fail.
+    pub(super) backoff_limit: u32,
+}
+
+/// What an object is to the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Pod,
+    /// Deployment, ReplicaSet, ReplicationController: a failed pod stays, and another takes its place.
+    ReplicaSet,
+    StatefulSet,
+    DaemonSet,
+    Job,
+    /// No pod comes of it.
+    Other,
+}
+
+/// What a step does, with names resolved.
+#[derive(Debug, Clone)]
+pub(super) enum PreparedStep {
+    Start(Vec<usize>),
+    Delete(Vec<usize>),
+    Apply(Vec<usize>),
+    Wait { until: PreparedUntil, within: Micros },
+    Observe(Micros),
+    FillNode { node: usize, course: Course },
+    FillWorkload { workload: usize, course: Course },
+    /// Something that the model does not know of: it takes no time.
+    Nothing,
+}
+
+/// What a wait waits for.
+#[derive(Debug, Clone)]
+pub(super) enum PreparedUntil {
+    Running(Vec<usize>),
+    Filled(Vec<usize>),
+    Gone(Vec<usize>),
+    Evictions(u32),
+    Rejections(u32),
+    OomKills(u32),
+    Condition { node: usize, condition: plimsoll_eviction::signal::NodeCondition, raised: bool },
+    /// Something that the model does not know of, and that never comes.
+    Never(String),
+}
+
+pub(super) fn micros(duration: Duration) -> Micros {
+    Micros::try_from(duration.as_micros()).unwrap_or(Micros::MAX / 4)
+}
+
+fn bytes(amount: u64) -> i64 {
+    i64::try_from(amount).unwrap_or(i64::MAX)
+}
+
+/// A fill as the filler is told it.
+pub(super) fn course(fill: &FillPlan) -> Course {
+    Course { amount: bytes(fill.memory), rate: fill.rate.map(bytes), start_at: bytes(fill.start_at) }
+}
+
+impl Prepared {
+    /// Makes a plan ready.
+    ///
+    /// # Errors
+    /// [`PrepareError`] for what a kubelet or the API server would refuse.
+    pub fn new(plan: &Plan) -> Result<Self, PrepareError> {
+        let mut prepared = Self {
+            plan_name: plan.name.clone(),
+            nodes: plan.nodes.iter().map(PreparedNode::new).collect::<Result<_, _>>()?,
+            workloads: plan.workloads.values().map(|own| (own.name.clone(), own.pods)).collect(),
+            templates: Vec::new(),
+            objects: Vec::new(),
+            initial: Vec::new(),
+            steps: Vec::new(),
+            omissions: Omissions::new(),
+        };
+        let mut classes = PriorityClasses::default();
+        let applied = plan.steps.iter().filter_map(|step| match &step.action {
+            Action::Apply(objects) => Some(objects.as_slice()),
+            _ => None,
+        });
+        let started = plan.workloads.values().map(|workload| workload.objects.as_slice());
+        for object in std::iter::once(plan.objects.as_slice()).chain(started).chain(applied).flatten() {
+            if object.object["kind"] == "PriorityClass" {
+                classes.add(&object.object);
+            }
+        }
+        for object in &plan.objects {
+            let index = prepared.add(object, &classes)?;
+            prepared.initial.push(index);
+        }
+        let mut by_workload = BTreeMap::new();
+        for (name, workload) in &plan.workloads {
+            let objects = workload.objects.iter().map(|object| prepared.add(object, &classes));
+            by_workload.insert(name.as_str(), objects.collect::<Result<Vec<usize>, _>>()?);
+        }
+        for step in &plan.steps {
+            let step = prepared.step(step, &by_workload, &classes)?;
+            prepared.steps.push(step);
+        }
+        Ok(prepared)
+    }
+
+    /// The plan's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.plan_name
+    }
+
+    /// The nodes.
+    #[must_use]
+    pub fn nodes(&self) -> &[PreparedNode] {
+        &self.nodes
+    }
+
+    /// A workload's name, by its place.
+    #[must_use]
+    pub fn workload(&self, place: usize) -> Option<&str> {
+        self.workloads.get(place).map(|(name, _)| name.as_str())
+    }
+
+    /// What of the plan the model leaves out of account, a sentence each.
+    #[must_use]
+    pub fn omissions(&self) -> &[String] {
+        &self.omissions
+    }
+
+    /// A workload's place.
+    pub(super) fn place(&self, workload: &str) -> Option<usize> {
+        self.workloads.iter().position(|(name, _)| name == workload)
+    }
+
+    fn node_place(&self, name: &str) -> Result<usize, PrepareError> {
+        let place = self.nodes.iter().position(|node| node.name == name);
+        place.ok_or_else(|| PrepareError::Unknown { what: "node", name: name.to_owned() })
+    }
+
+    fn workload_places(&self, names: &[String]) -> Vec<usize> {
+        names.iter().filter_map(|name| self.place(name)).collect()
+    }
+
+    fn add(&mut self, planned: &PlannedObject, classes: &PriorityClasses) -> Result<usize, PrepareError> {
+        let object = &planned.object;
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let key = (text("/metadata/namespace"), text("/kind"), text("/metadata/name"));
+        let kind = match key.1.as_str() {
+            "Pod" => Kind::Pod,
+            "Deployment" | "ReplicaSet" | "ReplicationController" => Kind::ReplicaSet,
+            "StatefulSet" => Kind::StatefulSet,
+            "DaemonSet" => Kind::DaemonSet,
+            "Job" => Kind::Job,
+            _ => Kind::Other,
+        };
+        let number = |pointer: &str, absent: u32| {
+            let number = object.pointer(pointer).and_then(Value::as_u64);
+            number.map_or(absent, |number| u32::try_from(number).unwrap_or(u32::MAX))
+        };
+        let mut prepared = PreparedObject {
+            kind,
+            template: None,
+            replicas: match kind {
+                Kind::Job => number("/spec/parallelism", 1),
+                _ => number("/spec/replicas", 1),
+            },
+            backoff_limit: number("/spec/backoffLimit", 6),
+            key,
+        };
+        if kind == Kind::Other {
+            let harmless = ["PriorityClass", "Namespace", "ConfigMap", "Secret", "ServiceAccount", "Service"];
+            if !harmless.contains(&prepared.key.1.as_str()) {
+                self.omissions.push(format!("{} {} plays no part", prepared.key.1, prepared.key.2));
+            }
+        } else {
+            let wrong =
+                |error| PrepareError::Object { location: planned.location.to_string(), error };
+            let pod = if kind == Kind::Pod { object } else { &object["spec"]["template"] };
+            let mut pod = pod.clone();
+            if kind != Kind::Pod {
+                pod["metadata"]["namespace"] = prepared.key.0.clone().into();
+            }
+            if kind == Kind::DaemonSet {
+                tolerate_pressure(&mut pod);
+            }
+            let index = self.templates.len();
+            let name = first_name(kind, &prepared.key.2);
+            let mut template = PodTemplate::new(index, &name, &pod, classes, &mut self.omissions).map_err(wrong)?;
+            let label = object.pointer("/metadata/labels").and_then(|labels| labels.get(WORKLOAD_LABEL));
+            let workload = template.workload_name().or(label.and_then(Value::as_str));
+            template.workload = workload.and_then(|name| self.place(name));
+            self.templates.push(template);
+            prepared.template = Some(index);
+        }
+        self.objects.push(prepared);
+        Ok(self.objects.len() - 1)
+    }
+
+    fn step(
+        &mut self,
+        step: &PlannedStep,
+        by_workload: &BTreeMap<&str, Vec<usize>>,
+        classes: &PriorityClasses,
+    ) -> Result<PreparedStep, PrepareError> {
+        let objects = |names: &[String]| -> Vec<usize> {
+            names.iter().filter_map(|name| by_workload.get(name.as_str())).flatten().copied().collect()
+        };
+        Ok(match &step.action {
+            Action::Start(names) => PreparedStep::Start(objects(names)),
+            Action::Delete(names) => PreparedStep::Delete(objects(names)),
+            Action::Apply(planned) => {
+                let added = planned.iter().map(|planned| self.add(planned, classes));
+                PreparedStep::Apply(added.collect::<Result<_, _>>()?)
+            }
+            Action::Observe(time) => PreparedStep::Observe(micros(*time)),
+            Action::Fill { target: FillTarget::Node(node), fill } => {
+                PreparedStep::FillNode { node: self.node_place(node)?, course: course(fill) }
+            }
+            Action::Fill { target: FillTarget::Workload(name), fill } => match self.place(name) {
+                Some(workload) => PreparedStep::FillWorkload { workload, course: course(fill) },
+                None => PreparedStep::Nothing,
+            },
+            Action::Wait(wait) => {
+                PreparedStep::Wait { until: self.until(&wait.until)?, within: micros(wait.within) }
+            }
+        })
+    }
+
+    fn until(&self, until: &Until) -> Result<PreparedUntil, PrepareError> {
+        Ok(match until {
+            Until::Running(names) | Until::Ready(names) => PreparedUntil::Running(self.workload_places(names)),
+            Until::Filled(names) => PreparedUntil::Filled(self.workload_places(names)),
+            Until::Gone(names) => PreparedUntil::Gone(self.workload_places(names)),
+            Until::Evictions(count) => PreparedUntil::Evictions(*count),
+            Until::Rejections(count) => PreparedUntil::Rejections(*count),
+            Until::OomKills(count) => PreparedUntil::OomKills(*count),
+            Until::Condition { node, condition, raised } => {
+                match plimsoll_eviction::signal::NodeCondition::from_name(condition) {
+                    Some(known) => PreparedUntil::Condition {
+                        node: self.node_place(node)?,
+                        condition: known,
+                        raised: *raised,
+                    },
+                    None => PreparedUntil::Never(format!("{condition} is not modelled")),
+                }
+            }
+        })
+    }
+}
+
+/// The name of the first pod that an object makes.
+fn first_name(kind: Kind, name: &str) -> String {
+    match kind {
+        Kind::Pod | Kind::Other => name.to_owned(),
+        Kind::StatefulSet => format!("{name}-0"),
+        Kind::ReplicaSet | Kind::DaemonSet | Kind::Job => format!("{name}-predicted-1"),
+    }
+}
+
+/// A DaemonSet's pods bear what befalls their node. Upstream: `AddOrUpdateDaemonPodTolerations`.
+fn tolerate_pressure(pod: &mut Value) {
+    let mut tolerations = pod["spec"]["tolerations"].as_array().cloned().unwrap_or_default();
+    let no_execute = ["not-ready", "unreachable"].map(|key| (key, "NoExecute"));
+    let no_schedule = ["disk-pressure", "memory-pressure", "pid-pressure", "unschedulable"];
+    for (key, effect) in no_execute.into_iter().chain(no_schedule.map(|key| (key, "NoSchedule"))) {
+        let key = format!("node.kubernetes.io/{key}");
+        tolerations.push(serde_json::json!({ "key": key, "operator": "Exists", "effect": effect }));
+    }
+    pod["spec"]["tolerations"] = tolerations.into();
+}
+
+impl PreparedNode {
+    fn new(plan: &NodePlan) -> Result<Self, PrepareError> {
+        let wrong = |error: serde_json::Error| PrepareError::Configuration {
+            node: plan.name.clone(),
+            error: error.to_string(),
+        };
+        let configuration = KubeletConfiguration::deserialize(&plan.kubelet).map_err(wrong)?;
+        let manager = manager(plan, &configuration)?;
+        let taint = |taint: &Value| {
+            let text = |key: &str| taint[key].as_str().unwrap_or_default().to_owned();
+            Taint { key: text("key"), value: text("value"), effect: text("effect") }
+        };
+        let mut labels = plan.labels.clone();
+        labels.insert("kubernetes.io/hostname".to_owned(), plan.name.clone());
+        labels.entry("kubernetes.io/os".to_owned()).or_insert_with(|| "linux".to_owned());
+        labels.entry("kubernetes.io/arch".to_owned()).or_insert_with(|| "amd64".to_owned());
+        let duration = |key: &str| {
+            let text = plan.kubelet[key].as_str()?;
+            plimsoll_eviction::duration::parse_duration(text).ok().map(micros)
+        };
+        let mut node = Self {
+            name: plan.name.clone(),
+            memory: bytes(plan.memory),
+            taints: plan.taints.iter().map(taint).collect(),
+            labels,
+            pods_memory: None,
+            allocatable_memory: 0,
+            reserved_processors: reserved(plan, "cpu").nanos().map_or(0, |nanos| {
+                i64::try_from(nanos / 1_000_000).unwrap_or(i64::MAX)
+            }),
+            max_pods: plan.kubelet["maxPods"].as_u64().and_then(|own| usize::try_from(own).ok()).unwrap_or(110),
+            housekeeping: plan.housekeeping_interval.map_or(HOUSEKEEPING_INTERVAL, micros),
+            status_interval: duration("nodeStatusUpdateFrequency").unwrap_or(STATUS_INTERVAL),
+            processors: None,
+            plan: plan.clone(),
+            configuration,
+            manager,
+        };
+        node.share_out();
+        Ok(node)
+    }
+
+    /// What follows from the node's memory and its thresholds.
+    fn share_out(&mut self) {
+        let left = self.memory.saturating_sub(reserved(&self.plan, "memory").value());
+        let enforced = self.configuration.threshold_configuration().enforces_pods;
+        self.pods_memory = enforced.then_some(left);
+        let hard = self.manager.thresholds().iter().find(|threshold| {
+            threshold.signal == Signal::MemoryAvailable
+                && threshold.operator == Operator::LessThan
+                && threshold.is_hard()
+        });
+        let kept = hard.map_or(0, |threshold| threshold.value.resolve(self.memory).value());
+        self.allocatable_memory = left.saturating_sub(kept);
+    }
+}
+
+/// What is kept from pods: kubeReserved and systemReserved together.
+fn reserved(plan: &NodePlan, resource: &str) -> Quantity {
+    let mut sum = Quantity::default();
+    for field in ["kubeReserved", "systemReserved"] {
+        let amount = plan.kubelet[field][resource].as_str().and_then(|text| text.parse::<Quantity>().ok());
+        if let Some(amount) = amount {
+            sum += &amount;
+        }
+    }
+    sum
+}
+
+fn manager(plan: &NodePlan, configuration: &KubeletConfiguration) -> Result<Manager, PrepareError> {
+    Manager::from_configuration(configuration, signals::layout(plan))
+        .map_err(|error| PrepareError::Thresholds { node: plan.name.clone(), error })
+}
+
+/// What a sweep varies. Each takes microseconds at most.
+impl Prepared {
+    /// Sets a hard threshold of a node, as written in `evictionHard`.
+    ///
+    /// # Errors
+    /// [`PrepareError`] for a node that there is not, and a threshold that a kubelet refuses.
+    pub fn set_hard_threshold(&mut self, node: &str, signal: Signal, value: &str) -> Result<(), PrepareError> {
+        self.configure(node, |configuration| {
+            let hard = configuration.threshold_configuration().hard;
+            configuration.merge_default_eviction_settings = None;
+            configuration.eviction_hard.insert(hard).insert(signal.name().to_owned(), value.to_owned());
+        })
+    }
+
+    /// Changes what a node's kubelet is told about eviction.
+    ///
+    /// # Errors
+    /// As [`set_hard_threshold`](Self::set_hard_threshold).
+    pub fn configure(
+        &mut self,
+        node: &str,
+        change: impl FnOnce(&mut KubeletConfiguration),
+    ) -> Result<(), PrepareError> {
+        let place = self.node_place(node)?;
+        let node = &mut self.nodes[place];
+        change(&mut node.configuration);
+        node.manager = manager(&node.plan, &node.configuration)?;
+        node.share_out();
+        Ok(())
+    }
+
+    /// Gives a node so many bytes of memory.
+    ///
+    /// # Errors
+    /// [`PrepareError::Unknown`] for a node that there is not.
+    pub fn set_memory(&mut self, node: &str, bytes: i64) -> Result<(), PrepareError> {
+        let place = self.node_place(node)?;
+        self.nodes[place].memory = bytes;
+        self.nodes[place].share_out();
+        Ok(())
+    }
+
+    /// Changes what the fillers of a workload's pods take of memory, and how fast.
+    ///
+    /// # Errors
+    /// [`PrepareError::Unknown`] for a workload that has no such filler.
+    pub fn set_memory_fill(
+        &mut self,
+        workload: &str,
+        change: impl Fn(&mut Course),
+    ) -> Result<(), PrepareError> {
+        let unknown = || PrepareError::Unknown { what: "workload with a fill of memory", name: workload.to_owned() };
+        let place = self.place(workload).ok_or_else(unknown)?;
+        let templates = self.templates.iter_mut().filter(|template| template.workload == Some(place));
+        let containers = templates.flat_map(|template| &mut template.containers);
+        let mut fills = containers.filter_map(|container| container.memory.as_mut()).peekable();
+        fills.peek().ok_or_else(unknown)?;
+        fills.for_each(|fill| change(&mut fill.course));
+        Ok(())
+    }
+
+    /// Makes every container of a workload's pods request so many bytes of memory.
+    ///
+    /// # Errors
+    /// [`PrepareError::Unknown`] for a workload that there is not.
+    pub fn set_memory_request(&mut self, workload: &str, bytes: i64) -> Result<(), PrepareError> {
+        let unknown = || PrepareError::Unknown { what: "workload", name: workload.to_owned() };
+        let place = self.place(workload).ok_or_else(unknown)?;
+        for template in self.templates.iter_mut().filter(|template| template.workload == Some(place)) {
+            template.request_memory(bytes);
+        }
+        Ok(())
+    }
+}
+
+impl PodTemplate {
+    /// The pod of the rules.
+    pub(super) fn rules(&self) -> &RulesPod {
+        &self.rules
+    }
+
+    /// What it requests.
+    pub(super) const fn request(&self) -> Request {
+        self.request
+    }
+}

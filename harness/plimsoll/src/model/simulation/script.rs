@@ -1,0 +1,213 @@
+//! The steps of the plan, in virtual time.
+
+use super::world::{ContainerStage, Seen, World};
+use super::{Event, Happening, SETTLE, Simulation, Sink};
+use crate::model::curve::{Course, Curve, Micros};
+use crate::model::prepare::{PreparedStep, PreparedUntil};
+use crate::observe::StepOutcome;
+
+/// Where the steps have got to.
+#[derive(Debug, Default)]
+pub(super) struct Script {
+    /// The step that is being taken, and those before it are over.
+    step: usize,
+    /// Whether it is a wait that goes on.
+    waiting: bool,
+    /// What takes effect, and where, when a filler has been told.
+    told: Option<(Target, Course)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Target {
+    Node(usize),
+    Workload(usize),
+}
+
+impl<'p, S: Sink> Simulation<'p, '_, S> {
+    /// Begins the step that is next, or ends the run after the last.
+    pub(super) fn next_step(&mut self) {
+        let prepared: &'p crate::model::prepare::Prepared = self.world.prepared;
+        let step = self.script.step;
+        let Some(planned) = prepared.steps.get(step) else {
+            self.after(SETTLE, Event::Finish);
+            return;
+        };
+        self.tell(&Happening::StepBegan(step));
+        let mut takes: Micros = 0;
+        match planned {
+            PreparedStep::Start(objects) | PreparedStep::Apply(objects) | PreparedStep::Delete(objects) => {
+                for &object in objects {
+                    match planned {
+                        PreparedStep::Start(_) => self.create(object),
+                        PreparedStep::Apply(_) => self.apply(object),
+                        _ => self.delete(object),
+                    }
+                    takes += self.draw(|own| own.request);
+                }
+            }
+            PreparedStep::Observe(time) => takes = *time,
+            PreparedStep::Wait { within, .. } => {
+                self.script.waiting = true;
+                takes = *within;
+            }
+            PreparedStep::FillNode { node, course } => {
+                self.script.told = Some((Target::Node(*node), *course));
+                takes = self.draw(|own| own.tell);
+                self.after(takes, Event::Tell);
+            }
+            PreparedStep::FillWorkload { workload, course } => {
+                if !self.world.pods_of(*workload).any(|(_, pod)| pod.seen == Seen::Running) {
+                    let name = prepared.workload(*workload).unwrap_or_default();
+                    let why = format!("no pod of {name} runs, so there is no filler to tell");
+                    self.end_step(StepOutcome::Failed(why));
+                    return;
+                }
+                self.script.told = Some((Target::Workload(*workload), *course));
+                takes = self.draw(|own| own.tell);
+                self.after(takes, Event::Tell);
+            }
+            PreparedStep::Nothing => {}
+        }
+        self.after(takes, Event::StepOver(step));
+        self.check_step();
+    }
+
+    /// The time of a step is over: it is done, or it was a wait and in vain.
+    pub(super) fn step_over(&mut self, step: usize) {
+        if self.script.step != step {
+            return;
+        }
+        let outcome = match &self.world.prepared.steps[step] {
+            PreparedStep::Wait { until, .. } => match self.world.is_so(until) {
+                Ok(()) => StepOutcome::Done,
+                Err(instead) => StepOutcome::TimedOut(instead),
+            },
+            _ => StepOutcome::Done,
+        };
+        self.end_step(outcome);
+    }
+
+    /// Ends a wait as soon as what it waits for is so.
+    pub(super) fn check_step(&mut self) {
+        if !self.script.waiting {
+            return;
+        }
+        let step = &self.world.prepared.steps[self.script.step];
+        if let PreparedStep::Wait { until, .. } = step
+            && self.world.holds(until)
+        {
+            self.end_step(StepOutcome::Done);
+        }
+    }
+
+    fn end_step(&mut self, outcome: StepOutcome) {
+        self.script.waiting = false;
+        let failed = outcome != StepOutcome::Done;
+        self.tell(&Happening::StepEnded(self.script.step, outcome));
+        self.script.step += 1;
+        if failed {
+            for step in self.script.step..self.world.prepared.steps.len() {
+                self.tell(&Happening::StepEnded(step, StepOutcome::Skipped));
+            }
+            self.script.step = self.world.prepared.steps.len();
+        }
+        self.next_step();
+    }
+
+    /// What a filler was told takes effect.
+    pub(super) fn take_effect(&mut self) {
+        let Some((target, course)) = self.script.told.take() else { return };
+        let (now, machine) = (self.world.now, self.world.phase.memory_rate);
+        match target {
+            Target::Node(node) => {
+                let outside = &mut self.world.nodes[node].outside;
+                // A filler that runs is told an amount and a rate; what it would take at once it has taken.
+                let (holds, course) = match outside {
+                    Some(curve) => (curve.at(now), Course { start_at: 0, ..course }),
+                    None => (0, course),
+                };
+                *outside = Some(Curve::set_out(now, holds, course, machine));
+            }
+            Target::Workload(workload) => {
+                let running = self.world.pods_of(workload).filter(|(_, pod)| pod.seen == Seen::Running);
+                let running: Vec<usize> = running.map(|(pod, _)| pod).collect();
+                for pod in running {
+                    self.world.measure_pod(pod, now);
+                    let templates = self.world.containers(pod);
+                    let own = self.world.pods[pod].containers.iter_mut().zip(templates);
+                    let mut fillers = own.filter(|(own, template)| {
+                        own.state == ContainerStage::Running && template.memory.is_some()
+                    });
+                    if let Some((own, _)) = fillers.next() {
+                        let course = Course { start_at: 0, ..course };
+                        own.memory = Curve::set_out(now, own.memory.at(now), course, machine);
+                        own.version += 1;
+                        own.filled = false;
+                    }
+                    self.watch_fills(pod);
+                }
+            }
+        }
+    }
+}
+
+impl World<'_> {
+    /// Whether a wait is over, without saying why not: asked after every event.
+    fn holds(&self, until: &PreparedUntil) -> bool {
+        match until {
+            PreparedUntil::Evictions(count) => self.evictions >= *count,
+            PreparedUntil::Rejections(count) => self.rejections >= *count,
+            PreparedUntil::OomKills(count) => self.oom_kills >= *count,
+            PreparedUntil::Condition { node, condition, raised } => {
+                let own = self.nodes[*node].reported[*condition as usize];
+                own.ever_raised && (*raised || !own.raised)
+            }
+            PreparedUntil::Running(workloads) => {
+                workloads.iter().all(|workload| self.missing(*workload, |world, pod| world.runs(pod)) == 0)
+            }
+            PreparedUntil::Filled(workloads) => {
+                let filled = |_: &Self, pod: &super::PodState<'_>| {
+                    !pod.is_going() && pod.containers.iter().any(|own| own.filled)
+                };
+                workloads.iter().all(|workload| self.missing(*workload, filled) == 0)
+            }
+            PreparedUntil::Gone(workloads) => {
+                workloads.iter().all(|own| self.pods_of(*own).all(|(_, pod)| pod.seen.is_final()))
+            }
+            PreparedUntil::Never(_) => false,
+        }
+    }
+
+    /// How many pods of a workload are not as they should be.
+    fn missing(&self, workload: usize, is_so: impl Fn(&Self, &super::PodState<'_>) -> bool) -> usize {
+        let wanted = self.prepared.workloads.get(workload).map_or(1, |(_, pods)| *pods) as usize;
+        wanted.saturating_sub(self.pods_of(workload).filter(|(_, pod)| is_so(self, pod)).count())
+    }
+
+    /// Whether a wait is over; otherwise what is so instead.
+    fn is_so(&self, until: &PreparedUntil) -> Result<(), String> {
+        if self.holds(until) {
+            return Ok(());
+        }
+        let phases = |workloads: &[usize]| {
+            let pods = workloads.iter().flat_map(|workload| self.pods_of(*workload));
+            let pods: Vec<String> =
+                pods.map(|(_, pod)| format!("pod {} is {}", pod.name(), pod.seen.phase())).collect();
+            if pods.is_empty() { "no pod of it exists".to_owned() } else { pods.join(", ") }
+        };
+        Err(match until {
+            PreparedUntil::Evictions(count) => format!("{} evictions of {count}", self.evictions),
+            PreparedUntil::Rejections(count) => format!("{} rejections of {count}", self.rejections),
+            PreparedUntil::OomKills(count) => format!("{} OOM kills of {count}", self.oom_kills),
+            PreparedUntil::Condition { node, condition, raised } => {
+                let own = self.nodes[*node].reported[*condition as usize];
+                let still = if own.ever_raised && !*raised { "is still raised" } else { "was never raised" };
+                format!("{condition} of {} {still}", self.node_plan(*node).name)
+            }
+            PreparedUntil::Running(workloads)
+            | PreparedUntil::Filled(workloads)
+            | PreparedUntil::Gone(workloads) => phases(workloads),
+            PreparedUntil::Never(why) => why.clone(),
+        })
+    }
+}
