@@ -38,6 +38,28 @@ pub async fn write(
     written.into_iter().collect()
 }
 
+/// Reads the plan and the timeline of a run back.
+///
+/// # Errors
+/// When the folder has none, or they can not be read; line and file are named.
+pub fn read(folder: &Path) -> io::Result<(Plan, Timeline)> {
+    let named =
+        |path: &Path, error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let path = folder.join("plan.json");
+    let text = std::fs::read(&path).map_err(|error| named(&path, error))?;
+    let plan = serde_json::from_slice(&text).map_err(|error| named(&path, error.into()))?;
+    let path = folder.join("timeline.jsonl");
+    let text = std::fs::read_to_string(&path).map_err(|error| named(&path, error))?;
+    let mut timeline = Timeline::default();
+    for (number, line) in text.lines().enumerate() {
+        let observation = serde_json::from_str(line).map_err(|error| {
+            named(&path, io::Error::new(io::ErrorKind::InvalidData, format!("line {}: {error}", number + 1)))
+        })?;
+        timeline.observations.push(observation);
+    }
+    Ok((plan, timeline))
+}
+
 /// Every pod and node as it was last seen.
 fn objects(timeline: &Timeline) -> Vec<serde_json::Value> {
     let mut last = std::collections::BTreeMap::new();

@@ -5,6 +5,8 @@ mod check;
 mod clean;
 mod exit;
 mod list;
+mod outputs;
+mod predict;
 mod run;
 mod select;
 
@@ -35,6 +37,11 @@ enum Command {
     /// Show which scenarios there are
     #[command(after_long_help = LIST_EXAMPLES)]
     List(list::ListArguments),
+    /// Say what the rules say would happen, in virtual time: nothing is started and nothing proven
+    #[command(after_long_help = PREDICT_EXAMPLES)]
+    Predict(predict::PredictArguments),
+    /// Set predictions beside what real runs did, as a Markdown table
+    Truth(predict::TruthArguments),
     /// Show what a scenario comes to: every default filled in, every object built
     Plan(check::PlanArguments),
     /// Check scenarios without running them
@@ -78,6 +85,17 @@ Examples:
   plimsoll list scenarios/ -l 'signal in (memory.available, pid.available),tier=quick'
   plimsoll list scenarios/ --shard 1/3 --output name";
 
+const PREDICT_EXAMPLES: &str = "\
+Examples:
+  plimsoll predict scenarios/quickstart.yaml
+  plimsoll predict --phases 1000 --quiet scenarios
+  plimsoll predict --json - scenarios/quickstart.yaml
+
+What can not be known beforehand - where in its interval the kubelet's loop is, what the node's daemons take - is gone
+through in phases. Everything that is told is stamped PREDICTED; only `plimsoll run` proves anything.
+
+Exit codes: as those of `plimsoll run`, for the phase that is most like all others.";
+
 /// Where a scenario runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum On {
@@ -110,6 +128,8 @@ pub fn main() -> ExitCode {
     let exit = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::List(arguments) => list::list(&arguments),
+        Command::Predict(arguments) => predict::predict(&arguments),
+        Command::Truth(arguments) => predict::truth(&arguments),
         Command::Plan(arguments) => check::plan(&arguments),
         Command::Lint(arguments) => check::lint(&arguments),
         Command::Schema { explain: None } => print(&crate::scenario::schema::schema_text()),

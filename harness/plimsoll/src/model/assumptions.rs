@@ -55,8 +55,6 @@ pub struct Assumptions {
     pub pass: Range,
     /// From an object's change until a controller, or the scheduler, has acted on it.
     pub control: Range,
-    /// How long the scheduler leaves a pod alone that did not fit. Upstream: `DefaultPodInitialBackoffDuration` and on.
-    pub backoff: Range,
     /// How long one request to the API server takes, as a step makes it.
     pub request: Range,
     /// How long telling a running filler takes.
@@ -71,18 +69,17 @@ const MILLISECOND: Micros = SECOND / 1000;
 impl Default for Assumptions {
     fn default() -> Self {
         Self {
-            daemons: Range::new(90 * MI, 190 * MI),
-            reclaimable: Range::new(20 * MI, 80 * MI),
-            container: Range::new(MI, 4 * MI),
-            memory_rate: Range::new(400 * MI, 3000 * MI),
-            start: Range::new(200 * MILLISECOND, 1500 * MILLISECOND),
-            status: Range::new(10 * MILLISECOND, 1000 * MILLISECOND),
-            end: Range::new(10 * MILLISECOND, 150 * MILLISECOND),
-            cleanup: Range::new(100 * MILLISECOND, 1900 * MILLISECOND),
-            pass: Range::new(10 * MILLISECOND, 100 * MILLISECOND),
-            control: Range::new(5 * MILLISECOND, 60 * MILLISECOND),
-            backoff: Range::new(0, 1000 * MILLISECOND),
-            request: Range::new(3 * MILLISECOND, 20 * MILLISECOND),
+            daemons: Range::new(45 * MI, 130 * MI),
+            reclaimable: Range::new(0, 40 * MI),
+            container: Range::new(MI, 3 * MI),
+            memory_rate: Range::new(300 * MI, 3000 * MI),
+            start: Range::new(150 * MILLISECOND, 2000 * MILLISECOND),
+            status: Range::new(5 * MILLISECOND, 300 * MILLISECOND),
+            end: Range::new(10 * MILLISECOND, 200 * MILLISECOND),
+            cleanup: Range::new(100 * MILLISECOND, 1100 * MILLISECOND),
+            pass: Range::new(MILLISECOND, 50 * MILLISECOND),
+            control: Range::new(MILLISECOND, 50 * MILLISECOND),
+            request: Range::new(3 * MILLISECOND, 30 * MILLISECOND),
             tell: Range::new(30 * MILLISECOND, 200 * MILLISECOND),
             processors: 4000,
         }
@@ -118,7 +115,7 @@ impl Assumptions {
         let even = |step: u64| u32::try_from((u64::from(index) + 1).wrapping_mul(step) >> 32).unwrap_or(0);
         // The fractional parts of powers of the plastic number's kin in four dimensions, in 2^64ths (Roberts' R4).
         const STEPS: [u64; 4] =
-            [0xDB4F_0B91_7FD4_B3C0, 0xBBE0_5633_F5E2_8F00, 0xA0F2_EC75_BBE5_A400, 0x89E1_8285_A7D1_F600];
+            [0xDB4F_0B91_75AE_2165, 0xBBE0_5633_03A4_615F, 0xA0F2_EC75_A1FE_1575, 0x89E1_8285_7D9E_D688];
         let look = u32::try_from((u64::from(index) << 32) / u64::from(of.max(1))).unwrap_or(u32::MAX);
         Phase {
             look: INTERVAL.at(look),
@@ -178,7 +175,7 @@ mod tests {
             for quarter in 0..4 {
                 let bounds = range.at(quarter << 30)..=range.at((quarter << 30) + ((1 << 30) - 1));
                 let inside = phases.iter().filter(|phase| bounds.contains(&of(phase))).count();
-                assert!((20..=30).contains(&inside), "{range:?}: {inside} in quarter {quarter}");
+                assert!((15..=35).contains(&inside), "{range:?}: {inside} in quarter {quarter}");
             }
         }
     }

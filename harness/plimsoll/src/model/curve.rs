@@ -137,7 +137,8 @@ mod tests {
     fn a_pace_beyond_the_machine_is_the_machine_s() {
         let course = Course { amount: 1000, rate: Some(i64::MAX), start_at: 0 };
         assert_eq!(Curve::set_out(0, 0, course, 100).until(), 10 * SECOND);
-        let whole = Curve::set_out(0, 0, Course { amount: i64::MAX, rate: Some(i64::MAX), start_at: 0 }, i64::MAX);
+        let whole =
+            Curve::set_out(0, 0, Course { amount: i64::MAX, rate: Some(i64::MAX), start_at: 0 }, i64::MAX);
         assert!(whole.at(SECOND / 2) >= i64::MAX / 2 - 1 && whole.at(2 * SECOND) == i64::MAX);
     }
 }

@@ -52,7 +52,8 @@ pub(super) fn departures(timeline: &Timeline) -> Vec<Departure> {
         match &own.fact {
             Fact::OomKill { kill, .. } => {
                 let uid = kill.pod_uid.as_deref();
-                let who = uid.map_or("a process outside every pod", |uid| names.get(uid).copied().unwrap_or("a pod"));
+                let who = uid
+                    .map_or("a process outside every pod", |uid| names.get(uid).copied().unwrap_or("a pod"));
                 let seconds = words::seconds_between(started, own.at);
                 found.push((own.sequence, Departure { what: format!("{who} OOM-killed"), seconds }));
             }
@@ -73,6 +74,12 @@ impl Prediction {
         self.disagreements = disagreements(&self, &observed);
         self
     }
+}
+
+/// Who went in a run, and when, in a line.
+#[must_use]
+pub fn observed_words(timeline: &Timeline) -> String {
+    told(&departures(timeline))
 }
 
 fn disagreements(prediction: &Prediction, observed: &[Departure]) -> Vec<String> {
@@ -142,7 +149,10 @@ mod tests {
     use super::*;
 
     fn observed(departures: &[(&str, f64)]) -> Vec<Departure> {
-        departures.iter().map(|(what, seconds)| Departure { what: (*what).to_owned(), seconds: *seconds }).collect()
+        departures
+            .iter()
+            .map(|(what, seconds)| Departure { what: (*what).to_owned(), seconds: *seconds })
+            .collect()
     }
 
     fn predicted(departures: &[(&str, f64, f64)]) -> Prediction {
@@ -164,7 +174,8 @@ mod tests {
 
     #[test]
     fn order_reason_and_time_are_compared() {
-        let prediction = predicted(&[("a evicted for memory", 20.0, 30.0), ("b evicted for memory", 40.0, 50.0)]);
+        let prediction =
+            predicted(&[("a evicted for memory", 20.0, 30.0), ("b evicted for memory", 40.0, 50.0)]);
         let found = |departures: &[(&str, f64)]| disagreements(&prediction, &observed(departures));
         let [a, b] = ["a evicted for memory", "b evicted for memory"];
         assert!(found(&[(a, 25.0), (b, 59.0)]).is_empty());
@@ -172,7 +183,9 @@ mod tests {
             found(&[(a, 25.0), (b, 61.0)]),
             ["b evicted for memory after 61.0s; predicted 40.0s to 50.0s"]
         );
-        assert!(found(&[(b, 40.0), (a, 42.0)])[0].starts_with("observed: b evicted for memory (40.0s), then a"));
+        assert!(
+            found(&[(b, 40.0), (a, 42.0)])[0].starts_with("observed: b evicted for memory (40.0s), then a")
+        );
         assert!(found(&[(b, 35.0), (a, 35.5)]).is_empty(), "a tie has no order");
         assert!(found(&[(a, 25.0)])[0].contains("always"));
         assert!(found(&[("a OOM-killed", 25.0), (b, 45.0)])[0].contains("predicted: a evicted for memory"));

@@ -18,12 +18,15 @@ mod template;
 
 pub use assumptions::{Assumptions, Phase, Range};
 pub use curve::{Course, Curve, Micros, SECOND};
-pub use predict::{Alternative, DepartureRange, FactShares, FindingShares, Prediction, Sequence, predict, share};
+pub use departures::observed_words;
+pub use predict::{
+    Alternative, DepartureRange, FactShares, FindingShares, Prediction, Sequence, predict, share,
+};
 pub use prepare::{PrepareError, Prepared, PreparedNode};
 pub use recording::timeline;
 pub use simulation::{
-    ContainerStage, ContainerState, Fate, Happening, NodeState, PodState, Seen, Sink, Stage, Termination, World,
-    simulate,
+    ContainerStage, ContainerState, Fate, Happening, NodeState, PodState, Seen, Sink, Stage, Termination,
+    World, simulate,
 };
 pub use tally::{Evicted, Killed, Tally};
 pub use template::{ContainerTemplate, Fill, PodTemplate, Request, RestartPolicy};

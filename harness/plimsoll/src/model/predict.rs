@@ -188,7 +188,8 @@ fn add_facts(facts: &mut Vec<FactShares>, text: &str) -> Vec<(usize, usize)> {
     for line in text.lines() {
         match (line.split_once(':'), line.starts_with([' ', '-'])) {
             (Some((fact, rest)), false) => {
-                sections.push((fact, Some(rest.trim()).filter(|rest| !rest.is_empty()).into_iter().collect()));
+                sections
+                    .push((fact, Some(rest.trim()).filter(|rest| !rest.is_empty()).into_iter().collect()));
             }
             _ => {
                 if let Some((_, items)) = sections.last_mut() {
@@ -216,7 +217,9 @@ fn add_facts(facts: &mut Vec<FactShares>, text: &str) -> Vec<(usize, usize)> {
 }
 
 fn add_sequence(sequences: &mut Vec<Sequence>, departures: Vec<Departure>) {
-    let same = |own: &&mut Sequence| own.departures.iter().map(|own| &own.what).eq(departures.iter().map(|own| &own.what));
+    let same = |own: &&mut Sequence| {
+        own.departures.iter().map(|own| &own.what).eq(departures.iter().map(|own| &own.what))
+    };
     if let Some(own) = sequences.iter_mut().find(same) {
         own.phases += 1;
         for (own, departure) in own.departures.iter_mut().zip(departures) {

@@ -14,8 +14,10 @@ use serde_json::Value;
 
 use super::curve::{Course, Micros, SECOND};
 use super::template::{Omissions, PodTemplate, PriorityClasses, Request};
+use crate::plan::filler;
 use crate::plan::{
-    Action, FillPlan, FillTarget, NodePlan, Plan, PlannedObject, PlannedStep, Until, WORKLOAD_LABEL,
+    Action, FillPlan, FillTarget, Form, NodePlan, Plan, PlannedObject, PlannedStep, Resource, Until,
+    WORKLOAD_LABEL,
 };
 use crate::verdict::signals;
 
@@ -133,10 +135,19 @@ pub(super) enum PreparedStep {
     Start(Vec<usize>),
     Delete(Vec<usize>),
     Apply(Vec<usize>),
-    Wait { until: PreparedUntil, within: Micros },
+    Wait {
+        until: PreparedUntil,
+        within: Micros,
+    },
     Observe(Micros),
-    FillNode { node: usize, course: Course },
-    FillWorkload { workload: usize, course: Course },
+    FillNode {
+        node: usize,
+        course: Course,
+    },
+    FillWorkload {
+        workload: usize,
+        course: Course,
+    },
     /// Something that the model does not know of: it takes no time.
     Nothing,
 }
@@ -150,7 +161,11 @@ pub(super) enum PreparedUntil {
     Evictions(u32),
     Rejections(u32),
     OomKills(u32),
-    Condition { node: usize, condition: plimsoll_eviction::signal::NodeCondition, raised: bool },
+    Condition {
+        node: usize,
+        condition: plimsoll_eviction::signal::NodeCondition,
+        raised: bool,
+    },
     /// Something that the model does not know of, and that never comes.
     Never(String),
 }
@@ -164,8 +179,13 @@ fn bytes(amount: u64) -> i64 {
 }
 
 /// A fill as the filler is told it.
-pub(super) fn course(fill: &FillPlan) -> Course {
-    Course { amount: bytes(fill.memory), rate: fill.rate.map(bytes), start_at: bytes(fill.start_at) }
+fn course(fill: &FillPlan) -> Course {
+    Course { amount: bytes(fill.amount), rate: fill.rate.map(bytes), start_at: bytes(fill.start_at) }
+}
+
+/// Whether the model knows what such a fill does.
+pub(super) const fn is_modelled(resource: Resource, form: Option<Form>) -> bool {
+    matches!((resource, form), (Resource::Memory, None | Some(Form::Anonymous | Form::Tmpfs)))
 }
 
 impl Prepared {
@@ -251,7 +271,8 @@ impl Prepared {
 
     fn add(&mut self, planned: &PlannedObject, classes: &PriorityClasses) -> Result<usize, PrepareError> {
         let object = &planned.object;
-        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text =
+            |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let key = (text("/metadata/namespace"), text("/kind"), text("/metadata/name"));
         let kind = match key.1.as_str() {
             "Pod" => Kind::Pod,
@@ -281,8 +302,7 @@ impl Prepared {
                 self.omissions.push(format!("{} {} plays no part", prepared.key.1, prepared.key.2));
             }
         } else {
-            let wrong =
-                |error| PrepareError::Object { location: planned.location.to_string(), error };
+            let wrong = |error| PrepareError::Object { location: planned.location.to_string(), error };
             let pod = if kind == Kind::Pod { object } else { &object["spec"]["template"] };
             let mut pod = pod.clone();
             if kind != Kind::Pod {
@@ -293,7 +313,8 @@ impl Prepared {
             }
             let index = self.templates.len();
             let name = first_name(kind, &prepared.key.2);
-            let mut template = PodTemplate::new(index, &name, &pod, classes, &mut self.omissions).map_err(wrong)?;
+            let mut template =
+                PodTemplate::new(index, &name, &pod, classes, &mut self.omissions).map_err(wrong)?;
             let label = object.pointer("/metadata/labels").and_then(|labels| labels.get(WORKLOAD_LABEL));
             let workload = template.workload_name().or(label.and_then(Value::as_str));
             template.workload = workload.and_then(|name| self.place(name));
@@ -321,6 +342,10 @@ impl Prepared {
                 PreparedStep::Apply(added.collect::<Result<_, _>>()?)
             }
             Action::Observe(time) => PreparedStep::Observe(micros(*time)),
+            Action::Fill { fill, .. } if !is_modelled(fill.resource, fill.form) => {
+                self.omissions.push(format!("a step fills {}, which is not modelled", filler::words(fill)));
+                PreparedStep::Nothing
+            }
             Action::Fill { target: FillTarget::Node(node), fill } => {
                 PreparedStep::FillNode { node: self.node_place(node)?, course: course(fill) }
             }
@@ -336,7 +361,9 @@ impl Prepared {
 
     fn until(&self, until: &Until) -> Result<PreparedUntil, PrepareError> {
         Ok(match until {
-            Until::Running(names) | Until::Ready(names) => PreparedUntil::Running(self.workload_places(names)),
+            Until::Running(names) | Until::Ready(names) => {
+                PreparedUntil::Running(self.workload_places(names))
+            }
             Until::Filled(names) => PreparedUntil::Filled(self.workload_places(names)),
             Until::Gone(names) => PreparedUntil::Gone(self.workload_places(names)),
             Until::Evictions(count) => PreparedUntil::Evictions(*count),
@@ -404,10 +431,13 @@ impl PreparedNode {
             labels,
             pods_memory: None,
             allocatable_memory: 0,
-            reserved_processors: reserved(plan, "cpu").nanos().map_or(0, |nanos| {
-                i64::try_from(nanos / 1_000_000).unwrap_or(i64::MAX)
-            }),
-            max_pods: plan.kubelet["maxPods"].as_u64().and_then(|own| usize::try_from(own).ok()).unwrap_or(110),
+            reserved_processors: reserved(plan, "cpu")
+                .nanos()
+                .map_or(0, |nanos| i64::try_from(nanos / 1_000_000).unwrap_or(i64::MAX)),
+            max_pods: plan.kubelet["maxPods"]
+                .as_u64()
+                .and_then(|own| usize::try_from(own).ok())
+                .unwrap_or(110),
             housekeeping: plan.housekeeping_interval.map_or(HOUSEKEEPING_INTERVAL, micros),
             status_interval: duration("nodeStatusUpdateFrequency").unwrap_or(STATUS_INTERVAL),
             processors: None,
@@ -457,7 +487,12 @@ impl Prepared {
     ///
     /// # Errors
     /// [`PrepareError`] for a node that there is not, and a threshold that a kubelet refuses.
-    pub fn set_hard_threshold(&mut self, node: &str, signal: Signal, value: &str) -> Result<(), PrepareError> {
+    pub fn set_hard_threshold(
+        &mut self,
+        node: &str,
+        signal: Signal,
+        value: &str,
+    ) -> Result<(), PrepareError> {
         self.configure(node, |configuration| {
             let hard = configuration.threshold_configuration().hard;
             configuration.merge_default_eviction_settings = None;
@@ -502,7 +537,8 @@ impl Prepared {
         workload: &str,
         change: impl Fn(&mut Course),
     ) -> Result<(), PrepareError> {
-        let unknown = || PrepareError::Unknown { what: "workload with a fill of memory", name: workload.to_owned() };
+        let unknown =
+            || PrepareError::Unknown { what: "workload with a fill of memory", name: workload.to_owned() };
         let place = self.place(workload).ok_or_else(unknown)?;
         let templates = self.templates.iter_mut().filter(|template| template.workload == Some(place));
         let containers = templates.flat_map(|template| &mut template.containers);

@@ -86,7 +86,8 @@ impl Sink for Recording<'_> {
             Happening::Started => self.began(world),
             Happening::StepBegan(step) => drop(self.push(now, Fact::StepBegan { step: *step })),
             Happening::StepEnded(step, outcome) => {
-                let location = self.plan.steps.get(*step).map(|step| step.location.clone()).unwrap_or_default();
+                let location =
+                    self.plan.steps.get(*step).map(|step| step.location.clone()).unwrap_or_default();
                 self.push(now, Fact::StepEnded { step: *step, location, outcome: outcome.clone() });
             }
             Happening::Pod(pod) => drop(self.push(now, Fact::Pod(Box::new(objects::pod(world, *pod))))),

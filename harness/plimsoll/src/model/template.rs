@@ -9,11 +9,11 @@ use plimsoll_eviction::pod::{self as rules, CPU, EPHEMERAL_STORAGE, MEMORY};
 use plimsoll_eviction::quantity::Quantity;
 use plimsoll_eviction::summary::{ContainerStats, MemoryStats, PodReference, PodStats};
 use plimsoll_hog::command_line::CommandLine;
-use plimsoll_hog::report::Resource;
 use serde_json::{Value, json};
 
 use super::curve::{Course, Micros, SECOND};
-use crate::plan::{HOG_IMAGE, WORKLOAD_LABEL};
+use super::prepare::is_modelled;
+use crate::plan::{HOG_IMAGE, WORKLOAD_LABEL, filler};
 
 /// Upstream: `DefaultTerminationGracePeriodSeconds`.
 const DEFAULT_GRACE_SECONDS: i64 = 30;
@@ -148,7 +148,8 @@ impl PodTemplate {
         let mut containers = Vec::new();
         let sidecars = spec.init_containers.iter().flatten().enumerate();
         let sidecars = sidecars.filter(|(_, own)| own.restart_policy.as_deref() == Some("Always"));
-        let all = sidecars.map(|own| (own, true)).chain(spec.containers.iter().enumerate().map(|own| (own, false)));
+        let all =
+            sidecars.map(|own| (own, true)).chain(spec.containers.iter().enumerate().map(|own| (own, false)));
         for ((index, container), sidecar) in all {
             containers.push(read_container(name, index, container, sidecar, omissions));
         }
@@ -259,7 +260,8 @@ fn read_container(
     sidecar: bool,
     omissions: &mut Omissions,
 ) -> ContainerTemplate {
-    let limit = container.resources.as_ref().and_then(|resources| resources.limits.as_ref()?.get(MEMORY).cloned());
+    let limit =
+        container.resources.as_ref().and_then(|resources| resources.limits.as_ref()?.get(MEMORY).cloned());
     let limit = limit.and_then(|limit| limit.0.parse::<Quantity>().ok()).map(|limit| limit.value());
     let pre_stop = container.lifecycle.as_ref().and_then(|own| own.pre_stop.as_ref());
     let sleep = pre_stop.and_then(|hook| hook.sleep.as_ref()).map_or(0, |sleep| sleep.seconds);
@@ -278,11 +280,14 @@ fn read_container(
     template.exit_code = plimsoll_hog::session::EXIT_TERMINATED.into();
     let typed = container.args.iter().flatten().map(String::as_str);
     let parsed = CommandLine::try_parse_from(std::iter::once("plimsoll-hog").chain(typed));
-    match parsed.map_err(|error| error.to_string()).and_then(|line| line.filling().map_err(|error| error.to_string()))
+    match parsed
+        .map_err(|error| error.to_string())
+        .and_then(|line| line.filling().map_err(|error| error.to_string()))
     {
         Ok(Some(filling)) => {
             let amount = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
-            let micros = |time: std::time::Duration| Micros::try_from(time.as_micros()).unwrap_or(Micros::MAX);
+            let micros =
+                |time: std::time::Duration| Micros::try_from(time.as_micros()).unwrap_or(Micros::MAX);
             let course = Course {
                 amount: amount(filling.order.course.amount),
                 rate: filling.order.course.rate.map(|rate| amount(rate.get())),
@@ -290,9 +295,11 @@ fn read_container(
             };
             template.shutdown_delay += micros(filling.order.shutdown_delay);
             let fill = Fill { course, hold: filling.order.hold.map(micros) };
-            match filling.resource {
-                Resource::Memory => template.memory = Some(fill),
-                other => omissions.push(format!("{pod} fills {other:?}, which is not modelled")),
+            if is_modelled(filling.resource, filling.form) {
+                template.memory = Some(fill);
+            } else {
+                let what = filler::word(filling.resource);
+                omissions.push(format!("what {pod} fills of {what} is not modelled"));
             }
         }
         Ok(None) => {}

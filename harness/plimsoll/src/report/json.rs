@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::Reporter;
-use crate::observe::Observation;
+use crate::model::MODEL;
+use crate::observe::{Fact, Observation};
 use crate::plan::Plan;
 use crate::verdict::{Finding, Verdict};
 
@@ -18,6 +19,7 @@ pub const VERSION: u32 = 1;
 pub struct JsonLines<W> {
     writer: W,
     scenario: String,
+    predicted: bool,
 }
 
 /// A line: version, type and scenario, then what it is about.
@@ -25,6 +27,9 @@ pub struct JsonLines<W> {
 struct Line<'a> {
     v: u32,
     scenario: &'a str,
+    /// Said of what was not observed but follows from the rules.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    predicted: bool,
     #[serde(flatten)]
     document: Document<'a>,
 }
@@ -42,11 +47,11 @@ enum Document<'a> {
 impl<W: Write> JsonLines<W> {
     /// Writes to this writer, which should be buffered: a run has thousands of observations.
     pub fn new(writer: W) -> Self {
-        Self { writer, scenario: String::new() }
+        Self { writer, scenario: String::new(), predicted: false }
     }
 
     fn write(&mut self, document: Document<'_>) -> io::Result<()> {
-        let line = Line { v: VERSION, scenario: &self.scenario, document };
+        let line = Line { v: VERSION, scenario: &self.scenario, predicted: self.predicted, document };
         serde_json::to_writer(&mut self.writer, &line)?;
         self.writer.write_all(b"\n")
     }
@@ -55,15 +60,20 @@ impl<W: Write> JsonLines<W> {
 impl<W: Write> Reporter for JsonLines<W> {
     fn begin(&mut self, plan: &Plan) -> io::Result<()> {
         self.scenario.clone_from(&plan.name);
+        self.predicted = false;
         self.write(Document::Plan { plan })
     }
 
     fn observation(&mut self, observation: &Observation) -> io::Result<()> {
+        if let Fact::Began { cluster, .. } = &observation.fact {
+            self.predicted = cluster == MODEL;
+        }
         self.write(Document::Observation { observation })
     }
 
     fn verdict(&mut self, verdict: &Verdict) -> io::Result<()> {
         self.scenario.clone_from(&verdict.scenario);
+        self.predicted = verdict.is_predicted();
         for finding in &verdict.findings {
             self.write(Document::Finding { finding })?;
         }

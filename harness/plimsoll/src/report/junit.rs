@@ -9,6 +9,7 @@ use std::time::Duration;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::Reporter;
+use crate::model::Prediction;
 use crate::observe::Observation;
 use crate::plan::Plan;
 use crate::verdict::{Finding, State, Verdict, words};
@@ -61,7 +62,7 @@ impl<W: Write> Reporter for Junit<W> {
 }
 
 fn suite(verdict: &Verdict) -> TestSuite {
-    let mut suite = TestSuite::new(verdict.scenario.as_str());
+    let mut suite = TestSuite::new(name(verdict).as_str());
     if let (Some(started), Some(ended)) = (verdict.started, verdict.ended) {
         suite.set_time(Duration::try_from(ended.duration_since(started)).unwrap_or_default());
     }
@@ -74,8 +75,38 @@ fn suite(verdict: &Verdict) -> TestSuite {
     let disagreements =
         verdict.explanations.iter().filter(|explanation| explanation.agrees == Some(false)).count();
     suite.add_property(("disagreements", disagreements.to_string().as_str()));
+    if let Some(prediction) = &verdict.prediction {
+        add_prediction(&mut suite, verdict, prediction);
+    }
     suite.add_test_cases(verdict.findings.iter().map(|finding| case(verdict, finding)));
     suite
+}
+
+/// The scenario's name. What was not run is no test of that name.
+fn name(verdict: &Verdict) -> String {
+    if verdict.is_predicted() {
+        format!("{} (PREDICTED)", verdict.scenario)
+    } else {
+        verdict.scenario.clone()
+    }
+}
+
+fn add_prediction(suite: &mut TestSuite, verdict: &Verdict, prediction: &Prediction) {
+    if verdict.is_predicted() {
+        suite.add_property(("predicted", "true"));
+        for finding in &prediction.findings {
+            let name = format!("prediction.{}.{}", finding.key, finding.location.line);
+            suite.add_property((name.as_str(), finding.words(prediction.phases).as_str()));
+        }
+    } else {
+        let count = prediction.disagreements.len().to_string();
+        suite.add_property(("prediction.disagreements", count.as_str()));
+        for (index, disagreement) in prediction.disagreements.iter().enumerate() {
+            let name = format!("prediction.disagreement.{}", index + 1);
+            suite.add_property((name.as_str(), disagreement.as_str()));
+        }
+    }
+    suite.add_property(("prediction.phases", prediction.phases.to_string().as_str()));
 }
 
 fn case(verdict: &Verdict, finding: &Finding) -> TestCase {
@@ -88,7 +119,7 @@ fn case(verdict: &Verdict, finding: &Finding) -> TestCase {
     status.set_message(finding.because.as_str());
     status.set_description(description(verdict, finding));
     let mut case = TestCase::new(finding.title.as_str(), status);
-    case.set_classname(verdict.scenario.as_str());
+    case.set_classname(name(verdict).as_str());
     if finding.state == State::Held {
         case.set_system_out(finding.because.as_str());
     }

@@ -4,12 +4,14 @@
 //! - [`Terminal`]: lines as things happen, a level that moves, and what it all came to. [`Board`] where several run at once.
 //! - [`Junit`]: a suite for each scenario, a case for each expectation.
 //! - [`JsonLines`]: everything, one document a line.
+//! - [`truth`]: predictions beside what real runs did, as a table.
 
 mod json;
 mod junit;
 mod level;
 mod terminal;
 pub mod timings;
+pub mod truth;
 
 use std::io;
 

@@ -102,6 +102,8 @@ pub(super) struct ConditionChange<'a> {
 pub(super) struct History<'a> {
     /// What is judged: everything up to `Finished`.
     pub(super) observations: &'a [Observation],
+    /// Where it ran.
+    pub(super) cluster: Option<&'a str>,
     pub(super) started: Option<&'a Observation>,
     pub(super) finished: Option<&'a Observation>,
     /// In order of first appearance.
@@ -129,6 +131,7 @@ impl<'a> History<'a> {
         let observations = &all[..end];
         let mut history = Self {
             observations,
+            cluster: None,
             started: observations.iter().find(|observation| matches!(observation.fact, Fact::Started)),
             finished: observations.last().filter(|observation| matches!(observation.fact, Fact::Finished)),
             pods: Vec::new(),
@@ -193,8 +196,8 @@ impl<'a> History<'a> {
             // A filler that ends outside every pod is part of what is tested.
             Fact::ComponentEnded { component, .. } if component.starts_with("filler") => {}
             Fact::ComponentEnded { .. } => self.broken.push(observation),
-            Fact::Began { .. }
-            | Fact::Boot { .. }
+            Fact::Began { cluster, .. } => self.cluster = Some(cluster),
+            Fact::Boot { .. }
             | Fact::Started
             | Fact::StepBegan { .. }
             | Fact::StepEnded { .. }

@@ -32,6 +32,8 @@ pub fn judge(plan: &Plan, timeline: &Timeline) -> Verdict {
         gaps: context.history.gaps.clone(),
         snapshot: None,
         attempts: 1,
+        cluster: context.history.cluster.map(str::to_owned),
+        prediction: None,
         started: context.history.started.map(|started| started.at),
         ended: context.history.observations.last().map(|last| last.at),
     }

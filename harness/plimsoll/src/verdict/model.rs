@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use plimsoll_node::report::OomScope;
 use serde::{Deserialize, Serialize};
 
+use crate::model::{MODEL, Prediction};
 use crate::plan::Location;
 
 /// What a run proved.
@@ -30,6 +31,12 @@ pub struct Verdict {
     /// Which run of the scenario this is of, from 1: earlier ones left something unknown.
     #[serde(default = "first")]
     pub attempts: u32,
+    /// Where it ran, such as `host`; `model` for a run in virtual time, which proves nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// What the rules say of the plan, and where this run did otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prediction: Option<Box<Prediction>>,
     /// When the first step began; absent if the cluster never became ready.
     pub started: Option<Timestamp>,
     /// When the watching ended.
@@ -38,6 +45,20 @@ pub struct Verdict {
 
 fn first() -> u32 {
     1
+}
+
+impl Verdict {
+    /// Whether it is of a run in virtual time.
+    #[must_use]
+    pub fn is_predicted(&self) -> bool {
+        self.cluster.as_deref() == Some(MODEL)
+    }
+
+    /// The verdict with what the rules say of its plan. It changes nothing of what the verdict says.
+    #[must_use]
+    pub fn with_prediction(self, prediction: Prediction) -> Self {
+        Self { prediction: Some(Box::new(prediction)), ..self }
+    }
 }
 
 /// Whether something is so.

@@ -9,6 +9,7 @@ use crate::cluster::state::RunFolder;
 use crate::cluster::turn::Turn;
 use crate::cluster::{self, Place, Running};
 use crate::evidence;
+use crate::model::{Assumptions, predict};
 use crate::observe::{Observation, Timeline};
 use crate::plan::{Location, Plan};
 use crate::programs::Programs;
@@ -17,6 +18,9 @@ use crate::report::Timings;
 use crate::run::Ending;
 use crate::verdict::snapshot::{Facts, Writing, path_beside, settle};
 use crate::verdict::{State, Verdict, judge};
+
+/// In how many phases of the kubelet's loop the prediction is made that goes with a run.
+const PHASES: u32 = 100;
 
 /// What all runs of a command have in common.
 pub(super) struct Common<'a> {
@@ -101,6 +105,13 @@ pub(super) async fn run(
         match with_snapshot(common.arguments, job, plan, &outcome.timeline, verdict.clone()) {
             Ok(compared) => verdict = compared,
             Err(error) => trouble.push(error),
+        }
+        // A prediction is beside the verdict and never part of it: a plan that the model can not take has none.
+        match predict(plan, &Assumptions::default(), PHASES) {
+            Ok(prediction) => {
+                verdict = verdict.with_prediction(prediction.compared_with(&outcome.timeline));
+            }
+            Err(error) => tracing::warn!("no prediction: {error}"),
         }
     }
     let wanted = common.arguments.keep_evidence || !finished || verdict.state != State::Held;

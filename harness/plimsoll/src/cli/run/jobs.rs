@@ -11,26 +11,26 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::job::{self, Common, Done, Ended};
 use super::screen::{Telling, Told};
-use super::{Job, Jobs, RunArguments, cancelled_by_signals, documents, screen};
+use super::{Job, Jobs, RunArguments, cancelled_by_signals, screen};
 use crate::catalogue::{Admission, Needs, Room};
 use crate::cli::{Exit, On};
 use crate::cluster::{self, Place, state::state_folder};
 use crate::observe::{Fact, Observation};
 use crate::programs::Programs;
-use crate::report::{Tally, TerminalOptions, Timings, Verbosity, timings};
+use crate::report::{Tally, TerminalOptions, Timings, timings};
 use crate::verdict::State;
 
 pub(super) async fn run_all(arguments: &RunArguments, jobs: Vec<Job>) -> Result<Exit, String> {
     let began = Timestamp::now();
     let programs = Programs::find().map_err(|error| error.to_string())?;
-    let telling = Mutex::new(Telling::new(screen(arguments, jobs.len()), documents(arguments)?));
+    let telling = Mutex::new(Telling::new(screen(arguments, jobs.len()), arguments.outputs.documents()?));
     let place = match arguments.on {
         On::Auto => cluster::choose().await,
         On::Engine => cluster::available(Place::Engine).await,
         On::Host => cluster::available(Place::Host).await,
     };
     let (place, why) = place.map_err(|error| error.to_string())?;
-    if !arguments.quiet {
+    if !arguments.outputs.quiet {
         eprintln!("on {place}: {why}");
     }
     for run in cluster::clean().await.map_err(|error| error.to_string())? {
@@ -46,8 +46,8 @@ pub(super) async fn run_all(arguments: &RunArguments, jobs: Vec<Job>) -> Result<
         let mut error_output = std::io::stderr();
         let mut output = std::io::stdout();
         let writer: &mut dyn std::io::Write =
-            if super::json_on_stdout(arguments) { &mut error_output } else { &mut output };
-        let options = TerminalOptions::for_stdout(Verbosity::from_flags(arguments.quiet, arguments.verbose));
+            if arguments.outputs.json_on_stdout() { &mut error_output } else { &mut output };
+        let options = arguments.outputs.options();
         let told = together.write(writer, &options, several, arguments.timings, began);
         trouble.extend(told.err().map(|error| format!("writing what it came to: {error}")));
     }

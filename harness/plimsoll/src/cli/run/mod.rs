@@ -4,23 +4,20 @@ mod job;
 mod jobs;
 mod screen;
 
-use std::fs::File;
-use std::io::Write;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
-use indicatif::ProgressDrawTarget;
 use tokio_util::sync::CancellationToken;
 
 use self::screen::Screen;
 use super::check::{bad_input, resolve_for, show};
+use super::outputs::Outputs;
 use super::select::Selection;
 use super::{BundleChoice, Exit, On, runtime};
 use crate::bundle::Bundle;
 use crate::plan::Plan;
-use crate::report::{Board, JsonLines, Junit, Reporter, Terminal, TerminalOptions, Verbosity};
-use crate::whole_file::WholeFile;
+use crate::report::{Board, Terminal};
 
 /// What `run` takes.
 #[derive(Debug, clap::Args)]
@@ -47,24 +44,14 @@ pub(super) struct RunArguments {
     /// Write the run's facts as the snapshot beside the scenario
     #[arg(long)]
     accept: bool,
-    /// Write a JUnit report: a suite for each scenario, a case for each expectation
-    #[arg(long, value_name = "FILE")]
-    junit: Option<PathBuf>,
-    /// Write every observation and finding as JSON lines; `-` is the standard output
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    outputs: Outputs,
     /// The folder for what a run that did not hold leaves to look at
     #[arg(long, value_name = "FOLDER", default_value = "plimsoll-evidence")]
     evidence: PathBuf,
     /// Keep that of runs that held, too
     #[arg(long)]
     keep_evidence: bool,
-    /// Say only what the run came to
-    #[arg(long, short, conflicts_with = "verbose")]
-    quiet: bool,
-    /// Say more: every pod and event, and the evidence of what held; twice for everything
-    #[arg(long, short, action = clap::ArgAction::Count)]
-    verbose: u8,
 }
 
 /// How many scenarios run side by side.
@@ -161,40 +148,14 @@ fn machine_memory() -> u64 {
     read().unwrap_or(u64::MAX)
 }
 
-/// What people read. It gives way when the standard output carries documents.
+/// What people read.
 fn screen(arguments: &RunArguments, scenarios: usize) -> Screen {
-    let options = TerminalOptions::for_stdout(Verbosity::from_flags(arguments.quiet, arguments.verbose));
-    let (writer, target): (Box<dyn Write + Send>, _) = if json_on_stdout(arguments) {
-        (Box::new(std::io::stderr()), ProgressDrawTarget::hidden())
-    } else {
-        (Box::new(std::io::stdout()), options.draw_target())
-    };
+    let (writer, target, options) = arguments.outputs.screen();
     if scenarios == 1 || arguments.jobs == Jobs::Number(NonZeroUsize::MIN) {
         Screen::Live(Box::new(Terminal::new(writer, target, options)))
     } else {
         Screen::Board(Board::new(writer, target, options, scenarios))
     }
-}
-
-/// The documents that were asked for.
-fn documents(arguments: &RunArguments) -> Result<Vec<Box<dyn Reporter + Send>>, String> {
-    let mut documents: Vec<Box<dyn Reporter + Send>> = Vec::new();
-    let failed = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
-    if json_on_stdout(arguments) {
-        documents.push(Box::new(JsonLines::new(std::io::stdout())));
-    } else if let Some(path) = &arguments.json {
-        let file = File::create(path).map_err(|error| failed(path, error))?;
-        documents.push(Box::new(JsonLines::new(std::io::BufWriter::new(file))));
-    }
-    if let Some(path) = &arguments.junit {
-        let file = WholeFile::create(path).map_err(|error| failed(path, error))?;
-        documents.push(Box::new(Junit::new(file)));
-    }
-    Ok(documents)
-}
-
-fn json_on_stdout(arguments: &RunArguments) -> bool {
-    arguments.json.as_ref().is_some_and(|path| path.as_os_str() == "-")
 }
 
 /// A token that SIGINT and SIGTERM cancel. A second signal ends the process at once.

@@ -103,7 +103,8 @@ impl<S: Sink> Simulation<'_, '_, S> {
             return;
         }
         let over = own.containers.iter().zip(&template.containers).all(|(own, template)| {
-            matches!(own.state, ContainerStage::Ended(_)) || template.sidecar && !stopping
+            matches!(own.state, ContainerStage::Ended(_))
+                || template.sidecar && !stopping
                 || stopping && own.state == ContainerStage::Waiting
         });
         if over {
@@ -194,7 +195,8 @@ impl<S: Sink> Simulation<'_, '_, S> {
     pub(super) fn watch_fills(&mut self, pod: usize) {
         for container in 0..self.world.pods[pod].containers.len() {
             let own = &self.world.pods[pod].containers[container];
-            if own.state != ContainerStage::Running || self.world.containers(pod)[container].memory.is_none() {
+            if own.state != ContainerStage::Running || self.world.containers(pod)[container].memory.is_none()
+            {
                 continue;
             }
             let (version, until) = (own.version, own.memory.until().max(self.world.now));

@@ -21,6 +21,9 @@ const BEST: i64 = 100;
 const JOB_BACKOFF_SECONDS: i64 = 10;
 /// The longest such wait. Upstream: `MaxJobPodFailureBackOff`.
 const JOB_BACKOFF_MOST_SECONDS: i64 = 600;
+/// The longest time in seconds that the scheduler leaves a pod alone that did not fit; the first is 1.
+/// Upstream: `DefaultPodMaxBackoffDuration`, `DefaultPodInitialBackoffDuration`.
+const SCHEDULING_BACKOFF_MOST_SECONDS: i64 = 10;
 /// How long a DaemonSet waits after a failed pod, in seconds. Upstream: `failedPodsBackoff`.
 const DAEMON_BACKOFF_SECONDS: i64 = 1;
 
@@ -137,7 +140,10 @@ impl<S: Sink> Simulation<'_, '_, S> {
             return;
         }
         let best = self.world.best_nodes(pod);
+        let now = self.world.now;
         if best.is_empty() {
+            self.world.pods[pod].attempts += 1;
+            self.world.pods[pod].attempted = now;
             if !std::mem::replace(&mut self.world.pods[pod].unschedulable, true) {
                 self.tell(&Happening::Pod(pod));
             }
@@ -152,8 +158,9 @@ impl<S: Sink> Simulation<'_, '_, S> {
         for pod in 0..self.world.pods.len() {
             let own = &self.world.pods[pod];
             if own.stage == Stage::Unscheduled && own.unschedulable {
-                let wait = self.draw(|own| own.backoff) + self.draw(|own| own.control);
-                self.after(wait, Event::Schedule(pod));
+                let until = own.attempted + scheduling_backoff(own.attempts);
+                let control = self.draw(|own| own.control);
+                self.at(until.max(self.world.now) + control, Event::Schedule(pod));
             }
         }
     }
@@ -161,7 +168,8 @@ impl<S: Sink> Simulation<'_, '_, S> {
     /// The node controller taints a node for the conditions of its status. Upstream: `doNoScheduleTaintingPass`.
     pub(super) fn taint(&mut self, node: usize) {
         let own = &mut self.world.nodes[node];
-        let raised = NodeCondition::ALL.into_iter().zip(&own.reported).filter(|(_, reported)| reported.raised);
+        let raised =
+            NodeCondition::ALL.into_iter().zip(&own.reported).filter(|(_, reported)| reported.raised);
         let taints: Vec<NodeCondition> = raised.map(|(condition, _)| condition).collect();
         if taints == own.tainted {
             return;
@@ -258,7 +266,9 @@ impl<S: Sink> Simulation<'_, '_, S> {
                         let mut taints = plan.taints.iter().filter(|taint| taint.effect == effect);
                         taints.all(|taint| rules.tolerates(&taint.key, &taint.value, &taint.effect))
                     };
-                    if bears("NoSchedule") && bears("NoExecute") && fits_selector(plan, self.world.prepared, template)
+                    if bears("NoSchedule")
+                        && bears("NoExecute")
+                        && fits_selector(plan, self.world.prepared, template)
                     {
                         self.make(controller, template, None, Some(node));
                     }
@@ -280,7 +290,9 @@ impl<S: Sink> Simulation<'_, '_, S> {
     /// Upstream: `Controller.manageJob`: a failed pod is made up for after a wait that doubles each time.
     fn reconcile_job(&mut self, controller: usize, template: usize, parallelism: usize, limit: u32) {
         let own = self.pods_of_controller(controller);
-        let of = |wanted: super::world::Seen| own.iter().filter(|pod| self.world.pods[**pod].seen == wanted).count();
+        let of = |wanted: super::world::Seen| {
+            own.iter().filter(|pod| self.world.pods[**pod].seen == wanted).count()
+        };
         let failed = u32::try_from(of(super::world::Seen::Failed)).unwrap_or(u32::MAX);
         let succeeded = of(super::world::Seen::Succeeded);
         let active = own.iter().filter(|pod| self.world.pods[**pod].is_active()).count();
@@ -310,6 +322,12 @@ impl<S: Sink> Simulation<'_, '_, S> {
     }
 }
 
+/// How long the scheduler leaves a pod alone that did not fit so often.
+fn scheduling_backoff(attempts: u32) -> Micros {
+    let seconds = 1_i64.checked_shl(attempts.saturating_sub(1)).unwrap_or(SCHEDULING_BACKOFF_MOST_SECONDS);
+    seconds.min(SCHEDULING_BACKOFF_MOST_SECONDS) * SECOND
+}
+
 fn fits_selector(plan: &PreparedNode, prepared: &crate::model::prepare::Prepared, template: usize) -> bool {
     let selector = &prepared.templates[template].selector;
     selector.iter().all(|(key, value)| plan.labels.get(key) == Some(value))
@@ -336,7 +354,12 @@ impl World<'_> {
         };
         let scores: Vec<i64> = (0..fitting.len()).map(score).collect();
         let best = scores.iter().copied().max();
-        fitting.iter().zip(&scores).filter(|(_, score)| Some(**score) == best).map(|(node, _)| *node).collect()
+        fitting
+            .iter()
+            .zip(&scores)
+            .filter(|(_, score)| Some(**score) == best)
+            .map(|(node, _)| *node)
+            .collect()
     }
 
     /// The pods that are bound to a node and have not ended, as the scheduler counts them.
@@ -352,9 +375,10 @@ impl World<'_> {
         let (own, plan) = (&self.pods[pod], self.node_plan(node));
         let rules = &own.rules;
         let borne = |effect: &str| effect == "PreferNoSchedule";
-        let registered = plan.taints.iter().all(|taint| {
-            borne(&taint.effect) || rules.tolerates(&taint.key, &taint.value, &taint.effect)
-        });
+        let registered = plan
+            .taints
+            .iter()
+            .all(|taint| borne(&taint.effect) || rules.tolerates(&taint.key, &taint.value, &taint.effect));
         let pressed = self.nodes[node].tainted.iter().all(|condition| rules.tolerates_condition(*condition));
         if !registered || !pressed || !fits_selector(plan, self.prepared, own.template) {
             return false;

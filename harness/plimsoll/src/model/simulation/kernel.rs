@@ -106,7 +106,8 @@ impl<S: Sink> Simulation<'_, '_, S> {
             owners.push(None);
         }
         let first = choice(&processes, bytes(capacity), PAGE);
-        let Some(&victim) = first.get(if first.len() > 1 { self.world.dice.one_of(first.len()) } else { 0 }) else {
+        let Some(&victim) = first.get(if first.len() > 1 { self.world.dice.one_of(first.len()) } else { 0 })
+        else {
             return false;
         };
         self.kill_process(node, owners[victim], scope)

@@ -31,7 +31,8 @@ impl<S: Sink> Simulation<'_, '_, S> {
     /// later.
     pub(super) fn first_look(&mut self, node: usize) {
         let interval = micros(MONITORING_INTERVAL);
-        let offset = if node == 0 { 0 } else { self.world.dice.within(Range { least: 0, most: interval - 1 }) };
+        let offset =
+            if node == 0 { 0 } else { self.world.dice.within(Range { least: 0, most: interval - 1 }) };
         let at = (self.world.phase.look + offset) % interval;
         // A node is Ready for a while before the steps begin, so that this is never the very first pass.
         let before = Pass { now: timestamp(at - interval), pods: &[], summary: None };
@@ -124,7 +125,9 @@ impl<S: Sink> Simulation<'_, '_, S> {
 
     /// A kubelet sees a pod that was bound to its node, and lets it in or does not.
     pub(super) fn admit(&mut self, pod: usize) {
-        let (Some(node), Stage::Starting) = (self.world.pods[pod].node, self.world.pods[pod].stage) else { return };
+        let (Some(node), Stage::Starting) = (self.world.pods[pod].node, self.world.pods[pod].stage) else {
+            return;
+        };
         let conditions = self.world.nodes[node].manager.conditions();
         let refused = refusal(&self.world.pods[pod].rules, conditions)
             .map(|message| ("Evicted", message.to_string()))
@@ -222,7 +225,8 @@ impl World<'_> {
             working_set_bytes: u64::try_from(used).ok(),
         };
         own.summary.node.memory = Some(figures(plan.memory, whole));
-        pods_cgroup(&mut own.summary).memory = Some(figures(plan.pods_memory.unwrap_or(plan.memory), pods_memory));
+        pods_cgroup(&mut own.summary).memory =
+            Some(figures(plan.pods_memory.unwrap_or(plan.memory), pods_memory));
     }
 
     /// Lets cAdvisor measure a pod at each of its turns up to now: an interval apart, stretched by chance to up to twice

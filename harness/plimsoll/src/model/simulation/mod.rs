@@ -22,8 +22,7 @@ use plimsoll_node::report::OomScope;
 
 use self::script::Script;
 pub use self::world::{
-    ContainerStage, ContainerState, Fate, NodeState, PodState, Seen, Stage, Termination, World,
-    timestamp,
+    ContainerStage, ContainerState, Fate, NodeState, PodState, Seen, Stage, Termination, World, timestamp,
 };
 use super::assumptions::{Assumptions, Dice, Phase};
 use super::curve::Micros;

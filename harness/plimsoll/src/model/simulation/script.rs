@@ -121,11 +121,7 @@ impl<'p, S: Sink> Simulation<'p, '_, S> {
         match target {
             Target::Node(node) => {
                 let outside = &mut self.world.nodes[node].outside;
-                // A filler that runs is told an amount and a rate; what it would take at once it has taken.
-                let (holds, course) = match outside {
-                    Some(curve) => (curve.at(now), Course { start_at: 0, ..course }),
-                    None => (0, course),
-                };
+                let holds = outside.map_or(0, |curve| curve.at(now));
                 *outside = Some(Curve::set_out(now, holds, course, machine));
             }
             Target::Workload(workload) => {
@@ -139,7 +135,6 @@ impl<'p, S: Sink> Simulation<'p, '_, S> {
                         own.state == ContainerStage::Running && template.memory.is_some()
                     });
                     if let Some((own, _)) = fillers.next() {
-                        let course = Course { start_at: 0, ..course };
                         own.memory = Curve::set_out(now, own.memory.at(now), course, machine);
                         own.version += 1;
                         own.filled = false;

@@ -155,6 +155,9 @@ pub struct PodState<'p> {
     pub(in super::super) bound: Option<Micros>,
     pub(in super::super) started: Option<Micros>,
     pub(in super::super) unschedulable: bool,
+    /// How often the scheduler looked at it, and when last.
+    pub(super) attempts: u32,
+    pub(super) attempted: Micros,
     /// When its deletion was asked for.
     pub(in super::super) deletion: Option<Micros>,
     /// Whether the object is gone.
@@ -302,7 +305,12 @@ impl<'p> World<'p> {
     }
 
     /// Makes a pod of a template.
-    pub(super) fn new_pod(&mut self, template: usize, controller: Option<usize>, name: Option<String>) -> usize {
+    pub(super) fn new_pod(
+        &mut self,
+        template: usize,
+        controller: Option<usize>,
+        name: Option<String>,
+    ) -> usize {
         let own = &self.prepared.templates[template];
         let instance = self.instances[template];
         self.instances[template] += 1;
@@ -340,6 +348,8 @@ impl<'p> World<'p> {
             bound: None,
             started: None,
             unschedulable: false,
+            attempts: 0,
+            attempted: 0,
             deletion: None,
             deleted: false,
             measured: None,

@@ -14,10 +14,11 @@ const EVIDENCE: usize = 6;
 
 pub(super) fn write(writer: &mut impl Write, options: &TerminalOptions, verdict: &Verdict) -> io::Result<()> {
     let page = Page { options, verdict };
+    page.disagreements(writer)?;
     if options.verbosity > Verbosity::Quiet {
         page.pods(writer)?;
         page.explanations(writer)?;
-        writeln!(writer, "\n{}", options.paint(Tone::Strong, "Findings"))?;
+        writeln!(writer, "\n{}", options.paint(Tone::Strong, page.title("Findings", "PREDICTED findings")))?;
     }
     for finding in &verdict.findings {
         if options.verbosity > Verbosity::Quiet || finding.state != State::Held {
@@ -25,15 +26,22 @@ pub(super) fn write(writer: &mut impl Write, options: &TerminalOptions, verdict:
         }
     }
     page.snapshot(writer)?;
+    page.prediction(writer)?;
     page.conclusion(writer)
 }
 
-struct Page<'a> {
-    options: &'a TerminalOptions,
-    verdict: &'a Verdict,
+/// A verdict on its way to the page.
+pub(super) struct Page<'a> {
+    pub(super) options: &'a TerminalOptions,
+    pub(super) verdict: &'a Verdict,
 }
 
 impl Page<'_> {
+    /// A title, which is another one where nothing was run.
+    fn title<'t>(&self, real: &'t str, predicted: &'t str) -> &'t str {
+        if self.verdict.is_predicted() { predicted } else { real }
+    }
+
     fn pods(&self, writer: &mut impl Write) -> io::Result<()> {
         if self.verdict.pods.is_empty() {
             return Ok(());
@@ -52,7 +60,7 @@ impl Page<'_> {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
-        writeln!(writer, "\n{}", self.options.paint(Tone::Strong, "Pods"))?;
+        writeln!(writer, "\n{}", self.options.paint(Tone::Strong, self.title("Pods", "PREDICTED pods")))?;
         for line in table.lines() {
             writeln!(writer, " {}", line.trim_end())?;
         }
@@ -81,7 +89,7 @@ impl Page<'_> {
         // The kubelet is right; a disagreement is news, and comes first.
         let disagree = explanations.iter().filter(|explanation| explanation.agrees == Some(false));
         let others = explanations.iter().filter(|explanation| explanation.agrees != Some(false));
-        writeln!(writer, "\n{}", self.options.paint(Tone::Strong, "Why"))?;
+        writeln!(writer, "\n{}", self.options.paint(Tone::Strong, self.title("Why", "Why (PREDICTED)")))?;
         for explanation in disagree.chain(others) {
             for (index, sentence) in explanation.sentences.iter().enumerate() {
                 let indent = if index == 0 { " " } else { "   " };
@@ -97,7 +105,8 @@ impl Page<'_> {
             State::Violated => ("\u{2718}", Tone::Bad),
             State::Unknown => ("?", Tone::Warning),
         };
-        let head = format!(" {mark} {:<8}  {}", finding.state.word(), finding.title);
+        let predicted = self.title("", "predicted ");
+        let head = format!(" {mark} {predicted}{:<8}  {}", finding.state.word(), finding.title);
         writeln!(writer, "{}", self.options.paint(tone, &head))?;
         let indent = " ".repeat(13);
         self.wrapped(writer, Tone::Plain, &indent, &finding.because)?;
@@ -161,8 +170,14 @@ impl Page<'_> {
             State::Violated => Tone::Bad,
             State::Unknown => Tone::Warning,
         };
+        let stamp = match verdict.prediction.as_ref().filter(|_| verdict.is_predicted()) {
+            Some(prediction) => {
+                format!("PREDICTED, nothing was run; one of {} phases: ", prediction.phases)
+            }
+            None => self.title("", "PREDICTED, nothing was run: ").to_owned(),
+        };
         let text = format!(
-            "{}: {} ({held} of {} held{})",
+            "{stamp}{}: {} ({held} of {} held{})",
             verdict.scenario,
             verdict.state.word(),
             verdict.findings.len(),
@@ -175,7 +190,13 @@ impl Page<'_> {
     }
 
     /// A text in lines that keep within the width, each behind the indent.
-    fn wrapped(&self, writer: &mut impl Write, tone: Tone, indent: &str, text: &str) -> io::Result<()> {
+    pub(super) fn wrapped(
+        &self,
+        writer: &mut impl Write,
+        tone: Tone,
+        indent: &str,
+        text: &str,
+    ) -> io::Result<()> {
         let room = usize::from(self.options.width).saturating_sub(indent.len()).max(20);
         let mut line = String::new();
         for word in text.split_whitespace() {

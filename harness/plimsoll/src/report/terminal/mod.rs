@@ -4,6 +4,7 @@ mod board;
 mod closing;
 mod news;
 mod options;
+mod prediction;
 
 use std::io::{self, Write};
 use std::time::Duration;

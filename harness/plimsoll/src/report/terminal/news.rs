@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{Event, Node, Pod};
 use plimsoll_node::report::Sample;
 
 use super::Verbosity;
+use crate::model::MODEL;
 use crate::observe::{Fact, Observation, StepOutcome};
 use crate::plan::Plan;
 use crate::report::level::{Level, Levels};
@@ -42,6 +43,7 @@ impl Item {
 pub(super) struct News {
     scenario: String,
     steps: Vec<String>,
+    predicted: bool,
     began: Option<Timestamp>,
     started: Option<Timestamp>,
     levels: Levels,
@@ -83,10 +85,22 @@ impl News {
         match &observation.fact {
             Fact::Began { cluster, kubernetes } => {
                 self.began = Some(observation.at);
+                self.predicted = cluster == MODEL;
                 let scenario = &self.scenario;
+                if self.predicted {
+                    let text = format!(
+                        "PREDICTED, nothing is run: {scenario}, in virtual time, by the rules of Kubernetes {kubernetes}"
+                    );
+                    return one(Item::new(Normal, Strong, text));
+                }
                 one(Item::new(Normal, Strong, format!("{scenario} on {cluster}, Kubernetes {kubernetes}")))
             }
             Fact::Boot { part, phase } => one(Item::new(Normal, Faint, format!("boot  {part}: {phase}"))),
+            // In virtual time nothing has to boot.
+            Fact::Started if self.predicted => {
+                self.started = Some(observation.at);
+                Vec::new()
+            }
             Fact::Started => {
                 let item = Item::new(Normal, Plain, self.ready(observation.at));
                 self.started = Some(observation.at);
