@@ -30,23 +30,81 @@ pub fn read_json<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, Document
     Ok(value)
 }
 
-/// Reads a `v1.PodList`. Quantities may be texts or numbers, and keep their exact spelling.
+/// A pod of a list, and what the list says of it that plays no part in eviction once it is known to be active.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListedPod {
+    /// The pod.
+    pub pod: Pod,
+    /// `spec.nodeName`; empty before it is scheduled.
+    pub node_name: String,
+    /// `status.phase`; empty if the list does not say.
+    pub phase: String,
+    /// Whether the status shows a container that runs.
+    pub runs: bool,
+}
+
+impl ListedPod {
+    /// Whether its kubelet counts it when it evicts: a pod that has ended counts only as long as a container of it is
+    /// still being ended. Upstream: `Kubelet.filterOutInactivePods`.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.runs || !matches!(self.phase.as_str(), "Succeeded" | "Failed")
+    }
+
+    /// Whether the scheduler has not found a node for it yet.
+    #[must_use]
+    pub fn is_unscheduled(&self) -> bool {
+        self.node_name.is_empty() && self.phase == "Pending"
+    }
+}
+
+/// Reads a `v1.PodList` and takes every pod in it. Quantities may be texts or numbers, and keep their exact spelling.
 ///
 /// # Errors
 /// As for [`read_json`].
 pub fn read_pods(text: &str) -> Result<Vec<Pod>, DocumentError> {
+    Ok(read_pod_list(text)?.into_iter().map(|listed| listed.pod).collect())
+}
+
+/// Reads a `v1.PodList`, or the `v1.List` that kubectl makes of one.
+///
+/// # Errors
+/// As for [`read_json`].
+pub fn read_pod_list(text: &str) -> Result<Vec<ListedPod>, DocumentError> {
     let list: PodListDocument = read_json(text)?;
-    Ok(list.items.into_iter().map(Pod::from).collect())
+    Ok(list.items.into_iter().map(ListedPod::from).collect())
 }
 
 #[derive(serde::Deserialize)]
 struct PodListDocument {
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default, rename = "kind", deserialize_with = "list_kind")]
+    _kind: (),
+    #[serde(deserialize_with = "null_as_default")]
     items: Vec<PodDocument>,
+}
+
+fn list_kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+    let kind = String::deserialize(deserializer)?;
+    if matches!(kind.as_str(), "PodList" | "List") {
+        Ok(())
+    } else {
+        Err(D::Error::custom(format!("expected a PodList, or kubectl's List of pods, and found kind {kind}")))
+    }
+}
+
+fn pod_kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+    let kind = String::deserialize(deserializer)?;
+    if kind == "Pod" {
+        Ok(())
+    } else {
+        Err(D::Error::custom(format!("expected a Pod, and found kind {kind}")))
+    }
 }
 
 #[derive(serde::Deserialize)]
 struct PodDocument {
+    #[serde(default, rename = "kind", deserialize_with = "pod_kind")]
+    _kind: (),
     #[serde(default)]
     metadata: MetadataDocument,
     #[serde(default)]
@@ -69,6 +127,7 @@ struct MetadataDocument {
 #[derive(Default, serde::Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct SpecDocument {
+    node_name: String,
     priority: Option<i32>,
     priority_class_name: String,
     termination_grace_period_seconds: Option<i64>,
@@ -87,7 +146,23 @@ struct SpecDocument {
 #[derive(Default, serde::Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct StatusDocument {
+    phase: String,
     qos_class: Option<String>,
+    #[serde(deserialize_with = "null_as_default")]
+    container_statuses: Vec<ContainerStatusDocument>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct ContainerStatusDocument {
+    #[serde(deserialize_with = "null_as_default")]
+    state: ContainerStateDocument,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct ContainerStateDocument {
+    running: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -167,8 +242,20 @@ fn null_as_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
+impl From<PodDocument> for ListedPod {
+    fn from(mut document: PodDocument) -> Self {
+        let running = |status: &ContainerStatusDocument| status.state.running.is_some();
+        Self {
+            node_name: std::mem::take(&mut document.spec.node_name),
+            phase: std::mem::take(&mut document.status.phase),
+            runs: document.status.container_statuses.iter().any(running),
+            pod: document.into(),
+        }
+    }
+}
+
 impl From<PodDocument> for Pod {
-    fn from(PodDocument { metadata, spec, status }: PodDocument) -> Self {
+    fn from(PodDocument { metadata, spec, status, .. }: PodDocument) -> Self {
         Self {
             namespace: metadata.namespace,
             name: metadata.name,
@@ -241,6 +328,33 @@ mod tests {
         assert_eq!(requests["memory"].to_string(), "1e3");
         assert_eq!(requests["cpu"].exact(), "123456789012345678901234567890");
         assert!(requests["ephemeral-storage"].is_zero());
+    }
+
+    #[test]
+    fn a_pod_that_has_ended_counts_while_a_container_runs() {
+        let pods = read_pod_list(
+            r#"{"kind":"List","items":[
+            {"kind":"Pod","spec":{"nodeName":"a"},"status":{"phase":"Running"}},
+            {"kind":"Pod","spec":{"nodeName":"a"},"status":{"phase":"Succeeded","containerStatuses":[{"state":{"terminated":{}}}]}},
+            {"kind":"Pod","spec":{"nodeName":"a"},"status":{"phase":"Failed","containerStatuses":[{"state":{"running":{}}}]}},
+            {"kind":"Pod","spec":{},"status":{"phase":"Pending"}},
+            {"kind":"Pod","spec":{}}]}"#,
+        )
+        .expect("a list");
+        let seen: Vec<_> = pods.iter().map(|pod| (pod.is_active(), pod.is_unscheduled())).collect();
+        assert_eq!(seen, [(true, false), (false, false), (true, false), (true, true), (true, false)]);
+    }
+
+    #[test]
+    fn other_kinds_are_refused() {
+        for (text, expected) in [
+            (r#"{"kind":"Pod","metadata":{}}"#, "kind: expected a PodList"),
+            (r#"{"kind":"List","items":[{"kind":"Service"}]}"#, "items[0].kind: expected a Pod"),
+            ("{}", "missing field `items`"),
+        ] {
+            let error = read_pods(text).expect_err("no pods").to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::signal::Signal;
+use crate::summary::{FsStats, Summary};
 
 /// Which filesystems a node has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -81,7 +82,40 @@ pub enum NodeReclaim {
     Images,
 }
 
+/// Whether two statistics describe one filesystem, as far as sizes tell; none if they leave it open.
+///
+/// The kubelet compares devices, which no summary names. Filesystems whose sizes differ are two. Equal sizes are
+/// taken for one filesystem unless what is free differs by more than a twentieth, which two measurements of the same one
+/// hardly do.
+fn same_filesystem(one: &FsStats, other: &FsStats) -> Option<bool> {
+    let (capacity, other_capacity) = (one.capacity_bytes?, other.capacity_bytes?);
+    if capacity != other_capacity || one.inodes != other.inodes {
+        return Some(false);
+    }
+    let free = one.available_bytes?.abs_diff(other.available_bytes?);
+    (free <= capacity / 20).then_some(true)
+}
+
 impl FilesystemLayout {
+    /// The layout that a summary shows; none where it leaves that open.
+    /// Upstream asks the devices instead: `HasDedicatedImageFs` and `IsContainerFsSeparateFromImageFs`.
+    #[must_use]
+    pub fn seen_in(summary: &Summary) -> Option<Self> {
+        let node = summary.node.fs.as_ref()?;
+        let runtime = summary.node.runtime.as_ref()?;
+        let image = runtime.image_fs.as_ref()?;
+        if same_filesystem(image, node)? {
+            return Some(Self::Single);
+        }
+        // Kubelets that know nothing of a split do not report where writable layers are: they are with the images.
+        let Some(container) = &runtime.container_fs else { return Some(Self::DedicatedImageFs) };
+        match (same_filesystem(container, image)?, same_filesystem(container, node)?) {
+            (true, false) => Some(Self::DedicatedImageFs),
+            (false, true) => Some(Self::Split),
+            _ => None,
+        }
+    }
+
     /// Whether images are on a filesystem of their own. Upstream: `HasDedicatedImageFs`.
     #[must_use]
     pub const fn has_image_fs(self) -> bool {
@@ -137,5 +171,50 @@ impl Signal {
             Self::ContainerFsAvailable | Self::ContainerFsInodesFree => Some(Filesystem::ContainerFs),
             Self::AllocatableMemoryAvailable | Self::MemoryAvailable | Self::PidAvailable => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::summary::{NodeStats, RuntimeStats};
+
+    fn filesystem(capacity: u64, available: u64) -> FsStats {
+        FsStats {
+            capacity_bytes: Some(capacity),
+            available_bytes: Some(available),
+            inodes: Some(capacity / 4),
+            ..FsStats::default()
+        }
+    }
+
+    fn seen(fs: FsStats, image: Option<FsStats>, container: Option<FsStats>) -> Option<FilesystemLayout> {
+        let runtime = RuntimeStats { image_fs: image, container_fs: container };
+        let node = NodeStats { fs: Some(fs), runtime: Some(runtime), ..NodeStats::default() };
+        FilesystemLayout::seen_in(&Summary { node, pods: Vec::new() })
+    }
+
+    #[test]
+    fn sizes_tell_the_layout_where_they_differ() {
+        let (node, image) = (filesystem(1000, 500), filesystem(2000, 900));
+        let a_moment_later = filesystem(1000, 470);
+        assert_eq!(seen(node.clone(), Some(a_moment_later), None), Some(FilesystemLayout::Single));
+        assert_eq!(seen(node.clone(), Some(image.clone()), None), Some(FilesystemLayout::DedicatedImageFs));
+        assert_eq!(
+            seen(node.clone(), Some(image.clone()), Some(image.clone())),
+            Some(FilesystemLayout::DedicatedImageFs)
+        );
+        assert_eq!(seen(node.clone(), Some(image), Some(node)), Some(FilesystemLayout::Split));
+    }
+
+    #[test]
+    fn where_sizes_do_not_tell_nothing_is_said() {
+        let node = filesystem(1000, 500);
+        assert_eq!(seen(node.clone(), None, None), None);
+        assert_eq!(seen(node.clone(), Some(filesystem(1000, 900)), None), None, "two disks of one size");
+        assert_eq!(seen(node.clone(), Some(FsStats::default()), None), None);
+        let third = filesystem(3000, 1);
+        assert_eq!(seen(node.clone(), Some(filesystem(2000, 1)), Some(third)), None, "three filesystems");
+        assert_eq!(FilesystemLayout::seen_in(&Summary::default()), None);
     }
 }

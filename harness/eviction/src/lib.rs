@@ -16,7 +16,7 @@
 //!
 //! What follows from it:
 //! - [`resources`]: requests, limits and quality-of-service classes.
-//! - [`figures`], [`rank`]: the order in which pods go.
+//! - [`figures`], [`rank`], [`reason`]: the order in which pods go, and what decides it.
 //! - [`victim`], [`limits`], [`admission`]: what a pod is told when it goes, exceeds its limits, or is not let in.
 //! - [`manager`]: the whole loop, as a state machine.
 //! - [`answer`]: all of it as documents.
@@ -44,6 +44,7 @@ pub mod pod;
 pub mod preemption;
 pub mod quantity;
 pub mod rank;
+pub mod reason;
 pub mod resources;
 pub mod signal;
 pub mod summary;
