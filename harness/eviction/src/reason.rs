@@ -184,10 +184,8 @@ mod tests {
 
     #[test]
     fn processes_have_no_request() {
-        let more = PodFigures {
-            usage: Some(Usage { processes: 9, ..Usage::default() }),
-            ..figures(0, "0", 0)
-        };
+        let more =
+            PodFigures { usage: Some(Usage { processes: 9, ..Usage::default() }), ..figures(0, "0", 0) };
         assert_eq!(
             reason(RankBy::Processes, &more, &figures(0, "1Gi", 0)),
             Some(Reason::Processes { own: 9, other: 7 })

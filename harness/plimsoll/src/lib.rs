@@ -3,12 +3,15 @@
 //! A [`scenario`] is what a person wrote; [`plan`] resolves it; a [`cluster`] runs it, and a [`model`] of one says what would happen; [`observe`]
 //! writes down what happened; [`verdict`] says what that proves; [`report`] tells people. Everything
 //! before the cluster and after the timeline is a function of its input.
+//!
+//! [`explain`] says of any node, without a run, who goes next and why.
 
 pub mod bundle;
 pub mod catalogue;
 pub mod cli;
 pub mod cluster;
 pub mod evidence;
+pub mod explain;
 pub mod kubernetes;
 pub mod model;
 pub mod observe;

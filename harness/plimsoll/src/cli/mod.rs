@@ -4,6 +4,7 @@ mod bundle;
 mod check;
 mod clean;
 mod exit;
+mod explain;
 mod list;
 mod outputs;
 mod predict;
@@ -46,6 +47,9 @@ enum Command {
     Plan(check::PlanArguments),
     /// Check scenarios without running them
     Lint(check::LintArguments),
+    /// Say whom the kubelet of a node would evict next, and why
+    #[command(after_long_help = explain::EXAMPLES)]
+    Explain(explain::ExplainArguments),
     /// Print the JSON Schema of scenarios, or describe a field of them
     #[command(after_long_help = "Example: plimsoll schema --explain spec.steps.wait")]
     Schema {
@@ -132,6 +136,7 @@ pub fn main() -> ExitCode {
         Command::Truth(arguments) => predict::truth(&arguments),
         Command::Plan(arguments) => check::plan(&arguments),
         Command::Lint(arguments) => check::lint(&arguments),
+        Command::Explain(arguments) => explain::explain(&arguments),
         Command::Schema { explain: None } => print(&crate::scenario::schema::schema_text()),
         Command::Schema { explain: Some(path) } => match crate::scenario::explain(&path) {
             Ok(text) => print(&text),

@@ -6,6 +6,7 @@ mod model;
 pub mod readings;
 mod text;
 
+pub(crate) use lower::kubelet_configuration_fields;
 pub use lower::{Level, Lowered, Threshold, Thresholds, fits, lower};
 pub use model::*;
 pub use text::text;

@@ -17,6 +17,7 @@ use std::io;
 
 pub use json::{JsonLines, VERSION};
 pub use junit::Junit;
+pub(crate) use terminal::Tone;
 pub use terminal::{Board, Tally, Terminal, TerminalOptions, Verbosity, WithoutVerdict};
 pub use timings::Timings;
 

@@ -2,7 +2,8 @@
 
 use plimsoll_eviction::figures::{PodFigures, StatsByUid, Usage};
 use plimsoll_eviction::pod::Pod;
-use plimsoll_eviction::rank::{Decider, RankBy, decider, rank};
+use plimsoll_eviction::rank::{RankBy, rank};
+use plimsoll_eviction::reason::reason;
 use plimsoll_eviction::signal::Signal;
 
 use super::context::{Context, Eviction};
@@ -11,6 +12,7 @@ use super::measure;
 use super::model::{Candidate, End, EvictionExplanation, Evidence};
 use super::outcome::end_words;
 use super::{signals, words};
+use crate::explain::reasons::{self, amount};
 
 /// How many of the pods that it went ahead of are told.
 const TOLD: usize = 3;
@@ -192,48 +194,22 @@ fn candidate(by: RankBy, contender: &Contender<'_>, place: usize) -> Candidate {
         pod: contender.pod.name.clone(),
         uid: contender.pod.uid.clone(),
         priority: contender.figures.priority,
-        usage: contender.figures.usage.as_ref().map(|usage| used(by, usage)),
-        request: requested(by, &contender.figures),
+        usage: contender.figures.used(by).map(narrow),
+        request: contender.figures.requested(by).value(),
         exempt: contender.pod.exemption().is_some(),
         place,
     }
 }
 
-fn used(by: RankBy, usage: &Usage) -> i64 {
-    let narrow = |amount: i128| i64::try_from(amount).unwrap_or(i64::MAX);
-    match by {
-        RankBy::Memory => usage.memory,
-        RankBy::Disk(parts) => narrow(usage.disk(parts).bytes),
-        RankBy::Inodes(parts) => narrow(usage.disk(parts).inodes),
-        RankBy::Processes => i64::try_from(usage.processes).unwrap_or(i64::MAX),
-    }
-}
-
-fn requested(by: RankBy, figures: &PodFigures) -> i64 {
-    match by {
-        RankBy::Memory => figures.memory_request.value(),
-        RankBy::Disk(_) => figures.storage_request.value(),
-        RankBy::Inodes(_) => figures.inodes_request.value(),
-        RankBy::Processes => 0,
-    }
-}
-
-fn counted(by: RankBy) -> &'static str {
-    match by {
-        RankBy::Memory | RankBy::Disk(_) => "bytes",
-        RankBy::Inodes(_) => "inodes",
-        RankBy::Processes => "pids",
-    }
-}
-
-fn amount(by: RankBy, amount: i64) -> String {
-    words::amount(counted(by), amount)
+/// The nearest 64-bit number.
+fn narrow(amount: i128) -> i64 {
+    i64::try_from(amount).unwrap_or(if amount < 0 { i64::MIN } else { i64::MAX })
 }
 
 fn figures_words(by: RankBy, contender: &Contender<'_>) -> String {
     let (name, priority) = (&contender.pod.name, contender.figures.priority);
-    let Some(usage) = &contender.figures.usage else { return format!("{name} has priority {priority}") };
-    let (used, requested) = (used(by, usage), requested(by, &contender.figures));
+    let Some(used) = contender.figures.used(by) else { return format!("{name} has priority {priority}") };
+    let (used, requested) = (narrow(used), contender.figures.requested(by).value());
     if by == RankBy::Processes {
         return format!("{name} had {used} processes, priority {priority}");
     }
@@ -301,33 +277,8 @@ fn class_rank(class: &str) -> u8 {
 
 /// What decides that the one goes before the other.
 fn why(by: RankBy, one: &Contender<'_>, other: &Contender<'_>) -> String {
-    let over = |contender: &Contender<'_>| {
-        let used = contender.figures.usage.as_ref().map_or(0, |usage| used(by, usage));
-        used.saturating_sub(requested(by, &contender.figures))
-    };
-    match decider(by, &one.figures, &other.figures) {
-        Some(Decider::MissingStats) => "of which the kubelet had figures".to_owned(),
-        Some(Decider::OverRequest) => {
-            let under = amount(by, over(other).saturating_neg());
-            format!("which was within its request by {under}")
-        }
-        Some(Decider::Priority) => {
-            format!("which has priority {} to its {}", other.figures.priority, one.figures.priority)
-        }
-        Some(Decider::Excess) if by == RankBy::Processes => {
-            format!("which had {} processes to its {}", over(other), over(one))
-        }
-        Some(Decider::Excess) if over(other) >= 0 => {
-            format!(
-                "which was over its request by {} to its {}",
-                amount(by, over(other)),
-                amount(by, over(one))
-            )
-        }
-        Some(Decider::Excess) => {
-            let (other, one) = (amount(by, over(other)), amount(by, over(one)));
-            format!("whose usage less request was {other} to its {one}")
-        }
+    match reason(by, &one.figures, &other.figures) {
+        Some(reason) => reasons::went_ahead_of(by, reason),
         None => "although nothing in the rules says so".to_owned(),
     }
 }

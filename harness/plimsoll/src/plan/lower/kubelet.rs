@@ -43,6 +43,11 @@ const FIELDS: &str = "enableServer staticPodPath podLogsDir syncFrequency fileCh
     enableDebugFlagsHandler seccompDefault memoryThrottlingFactor memoryReservationPolicy registerWithTaints registerNode tracing \
     localStorageCapacityIsolation containerRuntimeEndpoint imageServiceEndpoint failCgroupV1 userNamespaces apiVersion kind";
 
+/// The names of the fields that a KubeletConfiguration has.
+pub(crate) fn kubelet_configuration_fields() -> impl Iterator<Item = &'static str> {
+    FIELDS.split_whitespace()
+}
+
 /// Fields that the node needs for itself, and who sets them.
 const RESERVED: &[(&str, &str)] = &[
     ("containerRuntimeEndpoint", "the node runs its own container runtime"),
@@ -153,7 +158,7 @@ fn default_hard(memory: u64, mark: Mark) -> BTreeMap<Signal, Threshold> {
 
 /// Checks a kubelet's configuration and says what it acts on.
 pub(super) fn check(kubelet: &Located<Tree>, memory: u64, findings: &mut Findings) -> Thresholds {
-    let known: Vec<&str> = FIELDS.split_whitespace().collect();
+    let known: Vec<&str> = kubelet_configuration_fields().collect();
     for entry in kubelet.entries() {
         check_field(entry, &known, findings);
     }

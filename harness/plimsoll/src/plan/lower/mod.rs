@@ -20,5 +20,6 @@ mod storage;
 mod workloads;
 
 pub use context::{Lowered, lower};
+pub(crate) use kubelet::kubelet_configuration_fields;
 pub use kubelet::{Level, Threshold, Thresholds};
 pub use machine::fits;

@@ -197,19 +197,10 @@ impl Page<'_> {
         indent: &str,
         text: &str,
     ) -> io::Result<()> {
-        let room = usize::from(self.options.width).saturating_sub(indent.len()).max(20);
-        let mut line = String::new();
-        for word in text.split_whitespace() {
-            if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > room {
-                writeln!(writer, "{indent}{}", self.options.paint(tone, &line))?;
-                line.clear();
-            }
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
+        for line in self.options.wrap(indent, text) {
+            writeln!(writer, "{indent}{}", self.options.paint(tone, &line[indent.len()..]))?;
         }
-        writeln!(writer, "{indent}{}", self.options.paint(tone, &line))
+        Ok(())
     }
 }
 

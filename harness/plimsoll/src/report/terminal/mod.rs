@@ -14,7 +14,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 pub use self::board::{Board, Tally, WithoutVerdict};
 pub use self::options::{TerminalOptions, Verbosity};
 
-use self::news::{News, Tone};
+pub(crate) use self::news::Tone;
+
+use self::news::News;
 use super::Reporter;
 use super::level::Level;
 use crate::observe::{Fact, Observation};

@@ -15,7 +15,7 @@ use crate::verdict::{end_by_event, end_words, words};
 
 /// How a line is meant; the words say it too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tone {
+pub(crate) enum Tone {
     Plain,
     Faint,
     Strong,
