@@ -1,5 +1,10 @@
 //! Clients of a run's own API server.
 
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
 use kube::config::{
     AuthInfo, Cluster, Context, KubeConfigOptions, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext,
 };
@@ -7,21 +12,20 @@ use plimsoll_node::pki::Credentials;
 
 use crate::plan::NAMESPACE;
 
-/// A client of the API server at a port of 127.0.0.1, with these credentials. Nothing is sent yet.
+/// A client of the API server that a kubeconfig's current context names. Nothing is sent yet.
 ///
 /// # Errors
 /// When the credentials can not be used.
 pub async fn client(
-    port: u16,
-    authority: &str,
-    credentials: &Credentials,
+    kubeconfig: &Kubeconfig,
 ) -> Result<kube::Client, Box<dyn std::error::Error + Send + Sync>> {
-    let kubeconfig = kubeconfig(port, authority, credentials);
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    let options = KubeConfigOptions::default();
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig.clone(), &options).await?;
     Ok(kube::Client::try_from(config)?)
 }
 
-/// The kubeconfig for that client, complete in itself.
+/// A kubeconfig for the API server at a port of 127.0.0.1, with these credentials, complete in itself. Its one context is
+/// called `plimsoll`.
 #[must_use]
 pub fn kubeconfig(port: u16, authority: &str, credentials: &Credentials) -> Kubeconfig {
     let name = "plimsoll".to_owned();
@@ -62,4 +66,78 @@ pub fn kubeconfig(port: u16, authority: &str, credentials: &Credentials) -> Kube
 fn base64(text: &str) -> String {
     use base64::Engine;
     base64::engine::general_purpose::STANDARD.encode(text)
+}
+
+/// A kubeconfig that others can use while a run lasts. Its file is removed when this is dropped.
+#[derive(Debug)]
+pub struct KubeconfigFile {
+    path: PathBuf,
+}
+
+impl KubeconfigFile {
+    /// Writes the file, whole, for its owner alone to read.
+    ///
+    /// # Errors
+    /// When there is a file of that name already, which might be someone's own, or it can not be written.
+    pub fn create(path: &Path, kubeconfig: &Kubeconfig) -> io::Result<Self> {
+        // JSON is YAML, too.
+        let text = serde_json::to_vec_pretty(kubeconfig)?;
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(format!(".{}.partial", std::process::id()));
+        let partial = PathBuf::from(partial);
+        let written = || -> io::Result<()> {
+            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial)?;
+            file.write_all(&text)?;
+            // Unlike a renamed file, a link takes the place of no other.
+            fs::hard_link(&partial, path)
+        };
+        let result = written();
+        // Nothing is there if it could not even be begun.
+        let _ = fs::remove_file(&partial);
+        result.map(|()| Self { path: path.to_owned() })
+    }
+}
+
+impl Drop for KubeconfigFile {
+    fn drop(&mut self) {
+        // Whoever removed it before did what is wanted.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn any() -> Kubeconfig {
+        let credentials = Credentials { certificate: "c".to_owned(), key: "k".to_owned() };
+        kubeconfig(6443, "authority", &credentials)
+    }
+
+    #[test]
+    fn it_is_its_owner_s_alone_and_goes_with_the_run() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("kubeconfig");
+        let file = KubeconfigFile::create(&path, &any()).expect("a file");
+        assert_eq!(fs::metadata(&path).expect("the file").permissions().mode() & 0o777, 0o600);
+        let read = Kubeconfig::read_from(&path).expect("a kubeconfig");
+        assert_eq!(read.contexts[0].name, "plimsoll");
+        assert!(fs::read_to_string(&path).expect("text").contains(&base64("k")), "the key is in it");
+        assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 1, "nothing beside it");
+        drop(file);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_that_is_there_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("config");
+        fs::write(&path, "mine").expect("a file");
+        let error = KubeconfigFile::create(&path, &any()).expect_err("there is one");
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).expect("the file"), "mine");
+        assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 1, "nothing beside it");
+    }
 }

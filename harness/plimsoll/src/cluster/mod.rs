@@ -42,6 +42,9 @@ pub trait Cluster: Send + Sync {
     /// A client with all rights. The API server may not answer yet.
     fn client(&self) -> kube::Client;
 
+    /// What other programs on this machine reach the same API server with, with all rights.
+    fn kubeconfig(&self) -> &kube::config::Kubeconfig;
+
     /// Asks the init of a node to do something.
     fn control<'a>(
         &'a self,

@@ -9,6 +9,7 @@ use crate::cluster::state::RunFolder;
 use crate::cluster::turn::Turn;
 use crate::cluster::{self, Place, Running};
 use crate::evidence;
+use crate::kubernetes::KubeconfigFile;
 use crate::model::{Assumptions, predict};
 use crate::observe::{Observation, Timeline};
 use crate::plan::{Location, Plan};
@@ -96,6 +97,19 @@ pub(super) async fn run(
     let Running { cluster, reports } = match started {
         Ok(running) => running,
         Err(error) => return Done::without_a_run(Ended::CouldNotRun(error.to_string())),
+    };
+    let kubeconfig = common.arguments.kubeconfig_out.as_deref();
+    let kept = kubeconfig.map(|path| {
+        KubeconfigFile::create(path, cluster.kubeconfig())
+            .map_err(|error| format!("--kubeconfig-out {}: {error}", path.display()))
+    });
+    let _kept = match kept.transpose() {
+        Ok(kept) => kept,
+        Err(error) => {
+            let mut done = Done::without_a_run(Ended::CouldNotRun(error));
+            done.trouble.extend(cluster.stop().await.err().map(|error| error.to_string()));
+            return done;
+        }
     };
     let outcome = crate::run::run(plan, cluster.as_ref(), reports, began, common.cancel, listener).await;
     let mut trouble = Vec::new();

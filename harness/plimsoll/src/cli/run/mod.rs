@@ -5,7 +5,7 @@ mod jobs;
 mod screen;
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use tokio_util::sync::CancellationToken;
@@ -52,6 +52,9 @@ pub(super) struct RunArguments {
     /// Keep that of runs that held, too
     #[arg(long)]
     keep_evidence: bool,
+    /// While the run lasts keep a kubeconfig of its cluster in this file, with all rights; for one scenario
+    #[arg(long, value_name = "FILE")]
+    kubeconfig_out: Option<PathBuf>,
 }
 
 /// How many scenarios run side by side.
@@ -123,6 +126,9 @@ fn prepare(arguments: &RunArguments) -> Result<Vec<Job>, Exit> {
     }
     let resolved =
         arguments.selection.choose(resolved, |(_, plan)| plan).map_err(|message| bad_input(&message))?;
+    if let Some(path) = &arguments.kubeconfig_out {
+        may_keep_kubeconfig(path, resolved.len()).map_err(|message| bad_input(&message))?;
+    }
     let mut jobs = Vec::new();
     for (file, plan) in resolved {
         let bundle = Bundle::find(&plan.kubernetes, arguments.bundle.bundle.as_deref())
@@ -136,6 +142,22 @@ fn prepare(arguments: &RunArguments) -> Result<Vec<Job>, Exit> {
         }
     }
     Ok(jobs)
+}
+
+/// Whether a kubeconfig can be kept in this file for so many scenarios.
+fn may_keep_kubeconfig(path: &Path, scenarios: usize) -> Result<(), String> {
+    let option = format!("--kubeconfig-out {}", path.display());
+    if scenarios != 1 {
+        return Err(format!(
+            "{option}: {scenarios} scenarios would write it in turns\nhelp: run one scenario with it"
+        ));
+    }
+    // It is removed at the end, so it must not be somebody's own.
+    match path.try_exists() {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(format!("{option}: there is such a file\nhelp: name one that is not there")),
+        Err(error) => Err(format!("{option}: {error}")),
+    }
 }
 
 /// This machine's memory in bytes; without bound where it can not be read, since then nothing can be said against a plan.

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use futures::TryStreamExt;
 use futures::future::{self, BoxFuture, join_all, try_join_all};
+use kube::config::Kubeconfig;
 use plimsoll_node::config::{API_PORT, ControlAnswer, ControlRequest, PROGRAMS, RUN};
 use testcontainers::bollard::Docker;
 use testcontainers::bollard::query_parameters::DownloadFromContainerOptionsBuilder;
@@ -40,6 +41,7 @@ const CONTROL_WITHIN: Duration = Duration::from_secs(30);
 pub struct EngineCluster {
     docker: Docker,
     client: kube::Client,
+    kubeconfig: Kubeconfig,
     folder: RunFolder,
     containers: BTreeMap<String, Container>,
 }
@@ -129,10 +131,11 @@ async fn start_in(
         follow(&name, &node);
         containers.insert(name, node);
     }
-    let client = crate::kubernetes::client(port, &parts.authority, &parts.administrator)
-        .await
-        .map_err(ClusterError::doing("making a client"))?;
-    Ok((EngineCluster { docker: docker.clone(), client, folder: folder.clone(), containers }, reports))
+    let kubeconfig = crate::kubernetes::kubeconfig(port, &parts.authority, &parts.administrator);
+    let client =
+        crate::kubernetes::client(&kubeconfig).await.map_err(ClusterError::doing("making a client"))?;
+    let (docker, folder) = (docker.clone(), folder.clone());
+    Ok((EngineCluster { docker, client, kubeconfig, folder, containers }, reports))
 }
 
 /// Writes each part's files to a folder of its own, which goes into its container whole.
@@ -182,6 +185,10 @@ impl Cluster for EngineCluster {
 
     fn client(&self) -> kube::Client {
         self.client.clone()
+    }
+
+    fn kubeconfig(&self) -> &Kubeconfig {
+        &self.kubeconfig
     }
 
     fn control<'a>(

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, try_join_all};
+use kube::config::Kubeconfig;
 use plimsoll_node::config::{ControlAnswer, ControlRequest};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc;
@@ -68,6 +69,7 @@ fn enough_inotify_instances() -> Result<(), ClusterError> {
 /// A cluster on this machine.
 pub struct HostCluster {
     client: kube::Client,
+    kubeconfig: Kubeconfig,
     folder: RunFolder,
     containers: Vec<Container>,
     _proxy: proxy::Proxy,
@@ -139,10 +141,10 @@ async fn start_in(
     try_join_all(containers[1..].iter().map(Container::start)).await?;
     let proxy = proxy::Proxy::start(control_plane.process)
         .map_err(ClusterError::doing("reaching the control plane's network"))?;
-    let client = crate::kubernetes::client(proxy.port(), &parts.authority, &parts.administrator)
-        .await
-        .map_err(ClusterError::doing("making a client"))?;
-    let cluster = HostCluster { client, folder: folder.clone(), containers, _proxy: proxy };
+    let kubeconfig = crate::kubernetes::kubeconfig(proxy.port(), &parts.authority, &parts.administrator);
+    let client =
+        crate::kubernetes::client(&kubeconfig).await.map_err(ClusterError::doing("making a client"))?;
+    let cluster = HostCluster { client, kubeconfig, folder: folder.clone(), containers, _proxy: proxy };
     Ok((cluster, reports))
 }
 
@@ -169,6 +171,10 @@ impl Cluster for HostCluster {
 
     fn client(&self) -> kube::Client {
         self.client.clone()
+    }
+
+    fn kubeconfig(&self) -> &Kubeconfig {
+        &self.kubeconfig
     }
 
     fn control<'a>(
