@@ -2,5 +2,6 @@
 
 pub mod command;
 pub mod engine;
+pub mod explain;
 pub mod machine;
 pub mod needs;

@@ -1,12 +1,12 @@
 //! Tier: real node. Every scenario of the catalogue runs on a real kubelet and must hold, its snapshot included; and
-//! expectations that are wrong on purpose must be violated.
+//! expectations that are wrong on purpose must be violated. A node is explained while it is under pressure.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use plimsoll_tests::{command, needs};
+use plimsoll_tests::{command, explain, needs};
 
 /// The longest that one run may take, waiting for its turn included.
 const RUN_WITHIN: Duration = Duration::from_secs(400);
@@ -36,6 +36,9 @@ fn main() -> ExitCode {
         eprintln!("error: no scenario was found");
         return ExitCode::FAILURE;
     }
+    trials.push(Trial::test("explain/who_is_said_to_go_goes", || {
+        explain::who_is_said_to_go_goes().map_err(Failed::from)
+    }));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
