@@ -21,5 +21,6 @@ pub mod readings;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod sweep;
 pub mod verdict;
 pub mod whole_file;

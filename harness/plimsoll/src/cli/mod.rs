@@ -10,6 +10,8 @@ mod outputs;
 mod predict;
 mod run;
 mod select;
+mod sweep;
+mod sweep_confirm;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -57,6 +59,9 @@ enum Command {
         #[arg(long, value_name = "PATH", num_args = 0..=1, default_missing_value = "")]
         explain: Option<String>,
     },
+    /// Play a scenario over a grid of figures on the model: which thresholds hold, at which pace, at what cost
+    #[command(after_long_help = SWEEP_EXAMPLES)]
+    Sweep(sweep::SweepArguments),
     /// Remove what runs left on this machine that were killed
     #[command(
         after_long_help = "Runs that are still going are left alone. `plimsoll run` does the same before it starts."
@@ -82,6 +87,16 @@ Examples:
   plimsoll run --accept scenarios/memory/minimum-reclaim.yaml   review the snapshot, then commit it
 
 Exit codes: 0 held, 1 violated, 2 bad input, 3 could not run, 4 unknown (no evidence), 130 interrupted.";
+
+const SWEEP_EXAMPLES: &str = "\
+Examples:
+  plimsoll sweep scenarios/sweeps/threshold-and-ramp.yaml \\
+    --vary 'nodes.worker.kubelet.evictionHard[memory.available]=100Mi..1Gi:50Mi' \\
+    --vary 'workloads.greedy.fill.memory.rate=5Mi/s..200Mi/s:5Mi/s' --svg thresholds.svg
+  … --confirm 12   run twelve cells of the boundary on a real kubelet and compare
+
+FIELD is the way to a field of the scenario's spec; elements of lists go by their name, and brackets stand around a name
+with dots. Exit codes: 0, 1 when a confirmed cell came out otherwise, 2 bad input, 3 could not run, 4 a cell is unknown.";
 
 const LIST_EXAMPLES: &str = "\
 Examples:
@@ -142,6 +157,7 @@ pub fn main() -> ExitCode {
             Ok(text) => print(&text),
             Err(message) => check::bad_input(&message),
         },
+        Command::Sweep(arguments) => sweep::sweep(&arguments),
         Command::Clean => clean::clean(),
         Command::Bundle(arguments) => bundle::bundle(&arguments),
         Command::Completions { shell } => {

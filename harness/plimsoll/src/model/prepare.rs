@@ -481,6 +481,18 @@ fn manager(plan: &NodePlan, configuration: &KubeletConfiguration) -> Result<Mana
         .map_err(|error| PrepareError::Thresholds { node: plan.name.clone(), error })
 }
 
+impl Prepared {
+    /// What must be available of a node's memory, by its place, for its hard threshold and minimum reclaim to be satisfied;
+    /// absent where there is no hard threshold.
+    #[must_use]
+    pub fn memory_target(&self, node: usize) -> Option<i64> {
+        let node = self.nodes.get(node)?;
+        let mut thresholds = node.manager.thresholds().iter();
+        let hard = thresholds.find(|own| own.signal == Signal::MemoryAvailable && own.is_hard())?;
+        Some(hard.resolve(node.memory, true).value())
+    }
+}
+
 /// What a sweep varies. Each takes microseconds at most.
 impl Prepared {
     /// Sets a hard threshold of a node, as written in `evictionHard`.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::{Job, RunArguments};
+use super::{Conduct, Job};
 use crate::catalogue::Needs;
 use crate::cluster::state::RunFolder;
 use crate::cluster::turn::Turn;
@@ -25,16 +25,16 @@ const PHASES: u32 = 100;
 
 /// What all runs of a command have in common.
 pub(super) struct Common<'a> {
-    pub(super) arguments: &'a RunArguments,
+    pub(super) conduct: &'a Conduct,
     pub(super) place: Place,
     pub(super) programs: &'a Programs,
     pub(super) cancel: &'a CancellationToken,
 }
 
 /// A run that is over; nothing of it is left.
-pub(super) struct Done {
-    pub(super) timeline: Timeline,
-    pub(super) ended: Ended,
+pub(in crate::cli) struct Done {
+    pub(in crate::cli) timeline: Timeline,
+    pub(in crate::cli) ended: Ended,
     pub(super) timings: Timings,
     /// What went wrong around it: a file that could not be written, something that could not be removed.
     pub(super) trouble: Vec<String>,
@@ -42,7 +42,7 @@ pub(super) struct Done {
 
 /// How a run ended.
 #[derive(Clone)]
-pub(super) enum Ended {
+pub(in crate::cli) enum Ended {
     Verdict(Box<Verdict>),
     CouldNotRun(String),
     Interrupted,
@@ -98,7 +98,7 @@ pub(super) async fn run(
         Ok(running) => running,
         Err(error) => return Done::without_a_run(Ended::CouldNotRun(error.to_string())),
     };
-    let kubeconfig = common.arguments.kubeconfig_out.as_deref();
+    let kubeconfig = common.conduct.kubeconfig_out.as_deref();
     let kept = kubeconfig.map(|path| {
         KubeconfigFile::create(path, cluster.kubeconfig())
             .map_err(|error| format!("--kubeconfig-out {}: {error}", path.display()))
@@ -115,11 +115,13 @@ pub(super) async fn run(
     let mut trouble = Vec::new();
     let mut verdict = judge(plan, &outcome.timeline);
     let finished = matches!(outcome.ending, Ending::Finished);
-    if finished {
-        match with_snapshot(common.arguments, job, plan, &outcome.timeline, verdict.clone()) {
+    if let (true, Some(accept)) = (finished, common.conduct.accept) {
+        match with_snapshot(accept, job, plan, &outcome.timeline, verdict.clone()) {
             Ok(compared) => verdict = compared,
             Err(error) => trouble.push(error),
         }
+    }
+    if finished {
         // A prediction is beside the verdict and never part of it: a plan that the model can not take has none.
         match predict(plan, &Assumptions::default(), PHASES) {
             Ok(prediction) => {
@@ -128,9 +130,9 @@ pub(super) async fn run(
             Err(error) => tracing::warn!("no prediction: {error}"),
         }
     }
-    let wanted = common.arguments.keep_evidence || !finished || verdict.state != State::Held;
+    let wanted = common.conduct.keep_evidence || !finished || verdict.state != State::Held;
     if wanted && !matches!(outcome.ending, Ending::Interrupted) {
-        let folder = common.arguments.evidence.join(format!("{}-{}", plan.name, folder.run));
+        let folder = common.conduct.evidence.join(format!("{}-{}", plan.name, folder.run));
         match evidence::write(&folder, plan, &outcome.timeline, &verdict, cluster.as_ref()).await {
             Ok(()) => eprintln!("evidence: {}", folder.display()),
             Err(error) => {
@@ -150,13 +152,13 @@ pub(super) async fn run(
 
 /// Compares the run's facts with the snapshot beside the scenario.
 fn with_snapshot(
-    arguments: &RunArguments,
+    accept: bool,
     job: &Job,
     plan: &Plan,
     timeline: &Timeline,
     verdict: Verdict,
 ) -> Result<Verdict, String> {
-    let writing = Writing::from_flags(arguments.accept, std::env::var("CI").ok().as_deref());
+    let writing = Writing::from_flags(accept, std::env::var("CI").ok().as_deref());
     // Only a run that held may become what others are held to, and one that left something unknown not even proposes it.
     let writing = match (verdict.state, writing) {
         (State::Unknown, _) => Writing::Nothing,

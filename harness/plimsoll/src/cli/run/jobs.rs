@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::job::{self, Common, Done, Ended};
 use super::screen::{Telling, Told};
-use super::{Job, Jobs, RunArguments, cancelled_by_signals, screen};
+use super::{Conduct, Job, Jobs, RunArguments, cancelled_by_signals, screen};
 use crate::catalogue::{Admission, Needs, Room};
 use crate::cli::{Exit, On};
 use crate::cluster::{self, Place, state::state_folder};
@@ -22,25 +22,9 @@ use crate::verdict::State;
 
 pub(super) async fn run_all(arguments: &RunArguments, jobs: Vec<Job>) -> Result<Exit, String> {
     let began = Timestamp::now();
-    let programs = Programs::find().map_err(|error| error.to_string())?;
-    let telling = Mutex::new(Telling::new(screen(arguments, jobs.len()), arguments.outputs.documents()?));
-    let place = match arguments.on {
-        On::Auto => cluster::choose().await,
-        On::Engine => cluster::available(Place::Engine).await,
-        On::Host => cluster::available(Place::Host).await,
-    };
-    let (place, why) = place.map_err(|error| error.to_string())?;
-    if !arguments.outputs.quiet {
-        eprintln!("on {place}: {why}");
-    }
-    for run in cluster::clean().await.map_err(|error| error.to_string())? {
-        eprintln!("removed what run {run} left, whose process is gone");
-    }
-    let cancel = cancelled_by_signals();
-    let common = Common { arguments, place, programs: &programs, cancel: &cancel };
-    let mut together = Together::of(&common, &jobs, &telling).await;
+    let telling = Telling::new(screen(arguments, jobs.len()), arguments.outputs.documents()?);
+    let mut together = conduct(&arguments.conduct(), &jobs, telling, &mut |_, _| {}).await?;
     let mut trouble = std::mem::take(&mut together.trouble);
-    trouble.extend(telling.into_inner().unwrap_or_else(PoisonError::into_inner).finish().err());
     let several = jobs.len() > 1;
     if several || arguments.timings {
         let mut error_output = std::io::stderr();
@@ -54,22 +38,56 @@ pub(super) async fn run_all(arguments: &RunArguments, jobs: Vec<Job>) -> Result<
     if trouble.is_empty() { Ok(together.exit) } else { Err(trouble.join("\n")) }
 }
 
+/// Runs all of them, wherever that is possible, and hands each on when it is over.
+pub(in crate::cli) async fn conduct(
+    conduct: &Conduct,
+    jobs: &[Job],
+    telling: Telling,
+    over: &mut dyn FnMut(usize, &Done),
+) -> Result<Together, String> {
+    let programs = Programs::find().map_err(|error| error.to_string())?;
+    let telling = Mutex::new(telling);
+    let place = match conduct.on {
+        On::Auto => cluster::choose().await,
+        On::Engine => cluster::available(Place::Engine).await,
+        On::Host => cluster::available(Place::Host).await,
+    };
+    let (place, why) = place.map_err(|error| error.to_string())?;
+    if !conduct.quiet {
+        eprintln!("on {place}: {why}");
+    }
+    for run in cluster::clean().await.map_err(|error| error.to_string())? {
+        eprintln!("removed what run {run} left, whose process is gone");
+    }
+    let cancel = cancelled_by_signals();
+    let common = Common { conduct, place, programs: &programs, cancel: &cancel };
+    let mut together = Together::of(&common, jobs, &telling, over).await;
+    together.trouble.extend(telling.into_inner().unwrap_or_else(PoisonError::into_inner).finish().err());
+    Ok(together)
+}
+
 /// What became of all.
-struct Together {
-    exit: Exit,
+pub(in crate::cli) struct Together {
+    pub(in crate::cli) exit: Exit,
     tally: Tally,
     timings: Vec<(String, Timings)>,
-    trouble: Vec<String>,
+    /// What went wrong around the runs.
+    pub(in crate::cli) trouble: Vec<String>,
 }
 
 impl Together {
-    async fn of(common: &Common<'_>, jobs: &[Job], telling: &Mutex<Telling>) -> Self {
-        let scenarios = match common.arguments.jobs {
+    async fn of(
+        common: &Common<'_>,
+        jobs: &[Job],
+        telling: &Mutex<Telling>,
+        over: &mut dyn FnMut(usize, &Done),
+    ) -> Self {
+        let scenarios = match common.conduct.jobs {
             Jobs::Number(number) => number.get(),
             Jobs::Auto => usize::MAX,
         };
         let mut room = Room::of_machine(&state_folder(), scenarios);
-        if matches!(common.arguments.jobs, Jobs::Number(_)) {
+        if matches!(common.conduct.jobs, Jobs::Number(_)) {
             // Who says how many has thought of the processors; memory and disk would break the runs themselves.
             room.processor = u64::MAX;
         }
@@ -90,8 +108,9 @@ impl Together {
                 ended = running.next() => {
                     let Some((index, done)) = ended else { break };
                     admission.ended(index);
+                    over(index, &done);
                     let exit = together.add(&jobs[index], done);
-                    let stop = common.cancel.is_cancelled() || (common.arguments.fail_fast && exit != Exit::Held);
+                    let stop = common.cancel.is_cancelled() || (common.conduct.fail_fast && exit != Exit::Held);
                     if stop {
                         let left = admission.give_up();
                         together.tally.not_run.extend(left.into_iter().map(|index| jobs[index].plan.name.clone()));
@@ -170,7 +189,7 @@ async fn until_it_is_known(
             verdict.attempts = u32::try_from(attempt.get()).unwrap_or(u32::MAX);
         }
         let again = matches!(&done.ended, Ended::Verdict(verdict) if verdict.state == State::Unknown)
-            && attempt.get() <= common.arguments.retry_unknown as usize
+            && attempt.get() <= common.conduct.retry_unknown as usize
             && !common.cancel.is_cancelled();
         let told = match &done.ended {
             Ended::Verdict(verdict) => Told::Verdict { verdict, counts: !again },

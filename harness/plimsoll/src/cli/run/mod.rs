@@ -1,8 +1,8 @@
 //! `run`.
 
-mod job;
-mod jobs;
-mod screen;
+pub(super) mod job;
+pub(super) mod jobs;
+pub(super) mod screen;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -59,7 +59,7 @@ pub(super) struct RunArguments {
 
 /// How many scenarios run side by side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Jobs {
+pub(super) enum Jobs {
     /// So many at most.
     Number(NonZeroUsize),
     /// As many as the machine holds.
@@ -80,10 +80,40 @@ impl FromStr for Jobs {
 }
 
 /// A scenario that is fit to run.
-struct Job {
-    file: PathBuf,
-    plan: Plan,
-    bundle: Bundle,
+pub(super) struct Job {
+    pub(super) file: PathBuf,
+    pub(super) plan: Plan,
+    pub(super) bundle: Bundle,
+}
+
+/// How runs are conducted, whatever they are for.
+pub(super) struct Conduct {
+    pub(super) on: On,
+    pub(super) jobs: Jobs,
+    pub(super) fail_fast: bool,
+    pub(super) retry_unknown: u32,
+    /// Whether facts are written as the snapshot beside the scenario, or compared with it; absent: neither.
+    pub(super) accept: Option<bool>,
+    pub(super) evidence: PathBuf,
+    pub(super) keep_evidence: bool,
+    pub(super) quiet: bool,
+    pub(super) kubeconfig_out: Option<PathBuf>,
+}
+
+impl RunArguments {
+    fn conduct(&self) -> Conduct {
+        Conduct {
+            on: self.on,
+            jobs: self.jobs,
+            fail_fast: self.fail_fast,
+            retry_unknown: self.retry_unknown,
+            accept: Some(self.accept),
+            evidence: self.evidence.clone(),
+            keep_evidence: self.keep_evidence,
+            quiet: self.outputs.quiet,
+            kubeconfig_out: self.kubeconfig_out.clone(),
+        }
+    }
 }
 
 pub(super) fn run(arguments: &RunArguments) -> Exit {

@@ -11,7 +11,7 @@ use crate::verdict::Verdict;
 type Writer = Box<dyn Write + Send>;
 
 /// For people.
-pub(super) enum Screen {
+pub(in crate::cli) enum Screen {
     /// One run after another, each in full.
     Live(Box<Terminal<Writer>>),
     /// Many at once.
@@ -19,7 +19,7 @@ pub(super) enum Screen {
 }
 
 /// Tells everybody.
-pub(super) struct Telling {
+pub(in crate::cli) struct Telling {
     screen: Screen,
     documents: Vec<Box<dyn Reporter + Send>>,
     /// What could not be told, once.
@@ -37,7 +37,7 @@ pub(super) enum Told<'a> {
 }
 
 impl Telling {
-    pub(super) fn new(screen: Screen, documents: Vec<Box<dyn Reporter + Send>>) -> Self {
+    pub(in crate::cli) fn new(screen: Screen, documents: Vec<Box<dyn Reporter + Send>>) -> Self {
         Self { screen, documents, trouble: None }
     }
 
