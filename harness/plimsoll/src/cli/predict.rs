@@ -8,7 +8,7 @@ use super::outputs::Outputs;
 use super::select::Selection;
 use crate::evidence;
 use crate::model::{Assumptions, Prepared, predict as predict_plan, timeline};
-use crate::plan::Plan;
+use crate::plan::{Plan, readings};
 use crate::report::{Reporter, Terminal, truth as table};
 use crate::verdict::judge;
 
@@ -72,8 +72,9 @@ fn plans(selection: &Selection) -> Result<Vec<(PathBuf, Plan)>, Exit> {
     let mut bad = false;
     for file in files {
         match resolve(&file) {
-            Ok(lowered) => {
+            Ok(mut lowered) => {
                 show(&lowered.warnings, false);
+                readings::resolve(&mut lowered.plan, Assumptions::default().process_ids);
                 plans.push((file, lowered.plan));
             }
             Err(diagnostics) => {

@@ -61,6 +61,8 @@ pub struct Assumptions {
     pub tell: Range,
     /// Processors of a node, in thousandths: those of the machine, since a plan does not bound them.
     pub processors: i64,
+    /// Process identifiers that the machine has left, for thresholds that are written relative to that.
+    pub process_ids: u64,
 }
 
 const MI: i64 = 1 << 20;
@@ -82,6 +84,7 @@ impl Default for Assumptions {
             request: Range::new(3 * MILLISECOND, 30 * MILLISECOND),
             tell: Range::new(30 * MILLISECOND, 200 * MILLISECOND),
             processors: 4000,
+            process_ids: 30_000,
         }
     }
 }

@@ -132,6 +132,10 @@ pub fn predict(plan: &Plan, assumptions: &Assumptions, phases: u32) -> Result<Pr
         choices.push(add_facts(&mut facts, &Facts::of(plan, &timeline).text(None)));
         add_sequence(&mut sequences, departures(&timeline));
     }
+    // A step that ends as it should leaves no finding.
+    for finding in &mut findings {
+        finding.held = phases - finding.violated - finding.unknown;
+    }
     let weight = |choice: &Vec<(usize, usize)>| -> u64 {
         choice.iter().map(|(fact, own)| u64::from(facts[*fact].alternatives[*own].phases)).sum()
     };

@@ -106,6 +106,7 @@ fn add_prediction(suite: &mut TestSuite, verdict: &Verdict, prediction: &Predict
             suite.add_property((name.as_str(), disagreement.as_str()));
         }
     }
+    suite.add_property(("prediction.omissions", prediction.omissions.len().to_string().as_str()));
     suite.add_property(("prediction.phases", prediction.phases.to_string().as_str()));
 }
 

@@ -11,6 +11,7 @@ pub struct Row {
     observed: String,
     predicted: String,
     disagreements: Vec<String>,
+    omissions: Vec<String>,
 }
 
 /// How many orders of a prediction are told.
@@ -30,17 +31,21 @@ pub fn row(plan: &Plan, prediction: &Prediction, timeline: &Timeline) -> Row {
         observed: observed_words(timeline),
         predicted: predicted.join("<br>"),
         disagreements: prediction.disagreements.clone(),
+        omissions: prediction.omissions.clone(),
     }
 }
 
 /// The table, a summary before it.
 #[must_use]
 pub fn table(rows: &[Row]) -> String {
-    let agree = rows.iter().filter(|row| row.disagreements.is_empty()).count();
-    let mut text = format!("{agree} of {} runs went as predicted.\n\n", rows.len());
+    let compared: Vec<&Row> = rows.iter().filter(|row| row.omissions.is_empty()).collect();
+    let agree = compared.iter().filter(|row| row.disagreements.is_empty()).count();
+    let mut text = format!("{agree} of {} runs that are modelled went as predicted.\n\n", compared.len());
     text.push_str("| scenario | observed | predicted | |\n|---|---|---|---|\n");
     for row in rows {
-        let verdict = if row.disagreements.is_empty() {
+        let verdict = if let Some(first) = row.omissions.first() {
+            format!("not modelled: {first}")
+        } else if row.disagreements.is_empty() {
             "agrees".to_owned()
         } else {
             format!("**disagrees**: {}", row.disagreements.join("; "))

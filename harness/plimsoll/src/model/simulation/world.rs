@@ -22,6 +22,11 @@ pub fn timestamp(at: Micros) -> Timestamp {
     Timestamp::from_microsecond(EPOCH_SECONDS * 1_000_000 + at).unwrap_or(Timestamp::MAX)
 }
 
+/// Memory is taken in pages.
+const fn pages(bytes: i64) -> i64 {
+    bytes & !4095
+}
+
 /// The state of everything.
 #[derive(Debug)]
 pub struct World<'p> {
@@ -261,7 +266,7 @@ impl<'p> World<'p> {
 
     pub(super) fn container_memory(&self, container: &ContainerState, at: Micros) -> i64 {
         match container.state {
-            ContainerStage::Running => container.memory.at(at) + self.phase.container,
+            ContainerStage::Running => pages(container.memory.at(at)) + pages(self.phase.container),
             ContainerStage::Waiting | ContainerStage::Ended(_) => 0,
         }
     }
@@ -275,7 +280,8 @@ impl<'p> World<'p> {
     /// The working set of a node that is no pod's.
     #[must_use]
     pub fn other_memory(&self, node: usize, at: Micros) -> i64 {
-        self.phase.daemons + self.nodes[node].outside.map_or(0, |curve| curve.at(at) + self.phase.container)
+        let outside = self.nodes[node].outside.map(|curve| pages(curve.at(at)) + pages(self.phase.container));
+        pages(self.phase.daemons) + outside.unwrap_or(0)
     }
 
     /// A node's working set.
@@ -296,6 +302,11 @@ impl<'p> World<'p> {
             !pod.deleted && self.prepared.templates[pod.template].workload == Some(workload)
         };
         self.pods.iter().enumerate().filter(own)
+    }
+
+    /// The pods that a node's kubelet runs or stops.
+    pub fn pods_on(&self, node: usize) -> impl Iterator<Item = usize> {
+        self.nodes[node].pods.iter().copied()
     }
 
     /// A node's statistics as its kubelet last saw them.
@@ -361,6 +372,12 @@ impl<'p> World<'p> {
 }
 
 impl PodState<'_> {
+    /// The pod as the rules see it.
+    #[must_use]
+    pub fn rules(&self) -> &RulesPod {
+        &self.rules
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -197,8 +197,21 @@ impl Page<'_> {
         indent: &str,
         text: &str,
     ) -> io::Result<()> {
-        for line in self.options.wrap(indent, text) {
-            writeln!(writer, "{indent}{}", self.options.paint(tone, &line[indent.len()..]))?;
+        self.headed(writer, tone, indent, indent.len(), text)
+    }
+
+    /// The same with something else in place of the first line's indent.
+    pub(super) fn headed(
+        &self,
+        writer: &mut impl Write,
+        tone: Tone,
+        head: &str,
+        indent: usize,
+        text: &str,
+    ) -> io::Result<()> {
+        for (index, line) in self.options.wrap(&" ".repeat(indent), text).iter().enumerate() {
+            let before = if index == 0 { head } else { "" };
+            writeln!(writer, "{before:<indent$}{}", self.options.paint(tone, &line[indent..]))?;
         }
         Ok(())
     }

@@ -10,6 +10,8 @@ use crate::verdict::words;
 
 /// How many ways of one fact are told, unless everything is asked for.
 const ALTERNATIVES: usize = 4;
+/// Where a line's text begins.
+const HEAD: usize = 20;
 
 impl Page<'_> {
     /// Where a real run did otherwise than the rules say. The kubelet is right, and this is news: it comes first.
@@ -36,10 +38,10 @@ impl Page<'_> {
         let title = format!("PREDICTED over {phases} of what can not be known");
         writeln!(writer, "\n{}", self.options.paint(Tone::Strong, &title))?;
         for finding in &prediction.findings {
-            let line = format!("{:<17} {}", state(finding, prediction.phases), finding.title);
-            self.wrapped(writer, tone(finding, prediction.phases), " ", &line)?;
+            let head = state(finding, prediction.phases);
+            self.entry(writer, tone(finding, prediction.phases), &head, &finding.title)?;
             if let Some(because) = &finding.because {
-                self.wrapped(writer, Tone::Faint, &" ".repeat(19), &format!("where it does not: {because}"))?;
+                self.entry(writer, Tone::Faint, "", &format!("where it does not: {because}"))?;
             }
         }
         if self.options.verbosity == Verbosity::Quiet {
@@ -49,40 +51,50 @@ impl Page<'_> {
         for fact in prediction.facts.iter().filter(|fact| fact.fact != "evicted") {
             let told =
                 if self.options.verbosity == Verbosity::Everything { usize::MAX } else { ALTERNATIVES };
-            let mut ways: Vec<String> = fact
-                .alternatives
-                .iter()
-                .take(told)
-                .map(|own| format!("{} {}", own.text, share(own.phases, prediction.phases)))
-                .collect();
-            if fact.alternatives.len() > told {
-                ways.push(format!("{} more", fact.alternatives.len() - told));
+            for (index, own) in fact.alternatives.iter().take(told).enumerate() {
+                let head = if index == 0 { fact.fact.as_str() } else { "" };
+                let share = share(own.phases, prediction.phases);
+                self.entry(writer, Tone::Plain, head, &format!("{}: {share}", own.text))?;
             }
-            self.wrapped(writer, Tone::Plain, " ", &format!("{}: {}", fact.fact, ways.join(" | ")))?;
+            if fact.alternatives.len() > told {
+                let more = format!("and {} more", words::count(fact.alternatives.len() - told, "way"));
+                self.entry(writer, Tone::Faint, "", &more)?;
+            }
         }
         for omission in &prediction.omissions {
-            self.wrapped(writer, Tone::Warning, " ", &format!("not modelled: {omission}"))?;
+            self.entry(writer, Tone::Warning, "not modelled", omission)?;
         }
         Ok(())
     }
 
+    /// A line with something at its head.
+    fn entry(&self, writer: &mut impl Write, tone: Tone, head: &str, text: &str) -> io::Result<()> {
+        self.headed(writer, tone, &format!(" {head}"), HEAD, text)
+    }
+
     fn sequences(&self, writer: &mut impl Write, prediction: &Prediction) -> io::Result<()> {
         for sequence in prediction.sequences.iter().take(ALTERNATIVES) {
-            let line = format!("{:<17} {}", share(sequence.phases, prediction.phases), sequence.words());
-            self.wrapped(writer, Tone::Plain, " ", &line)?;
+            let head = share(sequence.phases, prediction.phases);
+            self.entry(writer, Tone::Plain, &head, &sequence.words())?;
         }
         if prediction.sequences.len() > ALTERNATIVES {
             let more = prediction.sequences.len() - ALTERNATIVES;
-            self.wrapped(writer, Tone::Faint, " ", &format!("and {} more", words::count(more, "order")))?;
+            self.entry(writer, Tone::Faint, "", &format!("and {} more", words::count(more, "order")))?;
         }
         Ok(())
     }
 
     fn agreement(&self, writer: &mut impl Write, prediction: &Prediction) -> io::Result<()> {
-        if prediction.disagreements.is_empty() && self.options.verbosity > Verbosity::Quiet {
-            writeln!(writer, "\nIt went as the rules predict.")?;
+        if self.options.verbosity == Verbosity::Quiet || !prediction.disagreements.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        writeln!(writer)?;
+        match prediction.omissions.first() {
+            None => writeln!(writer, "It went as the rules predict."),
+            Some(first) => {
+                self.wrapped(writer, Tone::Faint, "", &format!("Not compared with a prediction: {first}"))
+            }
+        }
     }
 }
 

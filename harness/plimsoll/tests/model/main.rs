@@ -1,0 +1,6 @@
+//! Runs in virtual time: what holds of any plan, and what the rules say of the scenarios that are kept.
+
+mod catalogue;
+mod laws;
+mod lives;
+mod text;

@@ -1,0 +1,66 @@
+//! Scenarios out of a few figures.
+
+use plimsoll::plan::{Plan, lower};
+use plimsoll::scenario::{Files, parse};
+
+/// A workload: name, MiB requested, priority, MiB filled, MiB a second.
+#[derive(Debug, Clone)]
+pub struct Workload {
+    pub name: &'static str,
+    pub request: u32,
+    pub priority: u32,
+    pub amount: u32,
+    pub rate: u32,
+}
+
+/// A scenario on one node, whose workloads start together and are watched for so many seconds.
+pub fn scenario(
+    memory: u32,
+    threshold: u32,
+    housekeeping: &str,
+    workloads: &[Workload],
+    seconds: u32,
+) -> String {
+    let mut text = format!(
+        "apiVersion: plimsoll.dev/v1alpha1
+kind: Scenario
+metadata: {{name: made-up}}
+spec:
+  cluster:
+    nodes:
+    - name: worker
+      memory: {memory}Mi
+      nodefs: 512Mi
+      {housekeeping}
+      kubelet:
+        evictionHard: {{memory.available: {threshold}Mi}}
+        evictionMinimumReclaim: {{memory.available: 10Mi}}
+        evictionPressureTransitionPeriod: 10s
+        enforceNodeAllocatable: []
+  workloads:
+"
+    );
+    for Workload { name, request, priority, amount, rate } in workloads {
+        let requests =
+            if *request > 0 { format!("requests: {{memory: {request}Mi}}, ") } else { String::new() };
+        text += &format!(
+            "  - {{name: {name}, {requests}priority: {priority}, fill: {{memory: {{amount: {amount}Mi, rate: {rate}Mi/s}}}}}}\n"
+        );
+    }
+    let names: Vec<&str> = workloads.iter().map(|workload| workload.name).collect();
+    text += &format!("  steps:\n  - start: [{}]\n  - observe: {seconds}s\n", names.join(", "));
+    text
+}
+
+/// The plan of a text, if it is one.
+pub fn plan(text: &str) -> Option<Plan> {
+    let parsed = parse("made-up.yaml", text).ok()?;
+    lower(&parsed.with_files(&Files::default())).ok().map(|lowered| lowered.plan)
+}
+
+/// The plan of a text that must be one.
+#[track_caller]
+pub fn certain_plan(text: &str) -> Plan {
+    let parsed = parse("made-up.yaml", text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    lower(&parsed.with_files(&Files::default())).unwrap_or_else(|error| panic!("{error}\n{text}")).plan
+}
