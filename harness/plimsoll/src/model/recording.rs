@@ -152,6 +152,7 @@ fn sample(world: &World<'_>, node: usize, at: Micros) -> Sample {
         let sample = PodSample { working_set: bytes(world.pod_memory(*pod, at)), pids: None };
         (world.pod(*pod).rules.uid.clone(), sample)
     };
+    let started = world.nodes[node].pods.iter().filter(|pod| world.pod(**pod).started.is_some());
     let memory = |capacity: Option<i64>, used: i64| MemorySample {
         capacity: capacity.map(bytes),
         usage: bytes(used),
@@ -160,7 +161,8 @@ fn sample(world: &World<'_>, node: usize, at: Micros) -> Sample {
     Sample {
         memory: memory(Some(plan.memory), whole),
         kubepods: Some(memory(plan.pods_memory, pods)),
-        pods: world.nodes[node].pods.iter().map(of_pod).collect(),
+        // A pod that has not started has no cgroup to measure.
+        pods: started.map(of_pod).collect(),
         filesystems: BTreeMap::new(),
         pids: None,
     }
