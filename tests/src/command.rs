@@ -19,13 +19,15 @@ pub fn repository() -> PathBuf {
 /// When it is not there, with how to build it.
 pub fn program() -> Result<PathBuf, String> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
-    let folder = own.parent().and_then(Path::parent).ok_or("this program lies nowhere")?;
+    let beside = own.parent().ok_or("this program lies nowhere")?;
+    // Tests lie a folder below programs.
+    let folder = if beside.ends_with("deps") { beside.parent().unwrap_or(beside) } else { beside };
     let program = folder.join("plimsoll");
     if program.is_file() {
         Ok(program)
     } else {
         Err(format!(
-            "{} is missing: build it with the profile of this test, `cargo build --workspace`",
+            "{} is missing: build it with the profile of this program, `cargo build --workspace`",
             program.display()
         ))
     }

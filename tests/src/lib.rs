@@ -5,3 +5,4 @@ pub mod engine;
 pub mod explain;
 pub mod machine;
 pub mod needs;
+pub mod random_scenario;
