@@ -89,6 +89,30 @@ pub struct NodeConfig {
     pub pinned_images: Vec<String>,
     /// The image of pod sandboxes.
     pub sandbox_image: String,
+    /// Images that are there before the kubelet starts and that nothing uses.
+    #[serde(default)]
+    pub ballast: Vec<BallastImage>,
+    /// Whether the container runtime's events are told: which images and containers came and went.
+    #[serde(default)]
+    pub runtime_events: bool,
+}
+
+/// An image of nothing but weight. The node makes it itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BallastImage {
+    /// Its full name, with registry and tag.
+    pub name: String,
+    /// What it takes of its filesystem in bytes, as it is stored and as it is unpacked together.
+    pub size: u64,
+    /// The empty files in it, an inode each.
+    #[serde(default)]
+    pub files: u64,
+    /// Its layers, at least 1. No two images have one in common.
+    pub layers: u32,
+    /// Whether image garbage collection must leave it.
+    #[serde(default)]
+    pub pinned: bool,
 }
 
 /// A bounded filesystem.
@@ -115,6 +139,11 @@ pub enum ControlRequest {
         /// A folder that must be there before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         folder: Option<String>,
+    },
+    /// Make these images and import them.
+    Load {
+        /// The images.
+        images: Vec<BallastImage>,
     },
     /// End a component with SIGKILL, for tests of what happens then.
     Kill {

@@ -39,6 +39,8 @@ pub enum Fact {
     Sample(Box<Sample>),
     /// The kernel killed a process of this node for memory.
     OomKill(OomKill),
+    /// The container runtime added or removed something.
+    Runtime(RuntimeEvent),
     /// A line of a filler that runs on the node outside every pod.
     Filler {
         /// The line as it was, JSON.
@@ -139,6 +141,28 @@ pub struct PidSample {
     pub maximum: u64,
     /// Tasks on the machine.
     pub current: u64,
+}
+
+/// An event of the container runtime.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuntimeEvent {
+    /// What it is about.
+    pub what: RuntimeObject,
+    /// Whether it is there from now on, or no more.
+    pub added: bool,
+    /// An image's name, or a container's identifier.
+    pub name: String,
+}
+
+/// What a container runtime keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RuntimeObject {
+    /// An image.
+    Image,
+    /// A container, running or not.
+    Container,
 }
 
 /// One OOM kill.

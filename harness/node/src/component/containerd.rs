@@ -1,10 +1,21 @@
 //! containerd and the pods' network.
 
+use std::time::Duration;
+
 use crate::config::BIN;
 
-/// containerd's configuration. Where a process may not lower OOM scores, containerd clamps them instead of failing.
+/// How often containerd measures writable layers unless it is told: its own `stats_collect_period`, in seconds.
+const STATS_COLLECT_PERIOD: u64 = 10;
+
+/// containerd's configuration. Where a process may not lower OOM scores, containerd clamps them instead of failing. Writable
+/// layers are measured as often as the kubelet measures containers: it knows them only through containerd.
 #[must_use]
-pub fn containerd_configuration(sandbox_image: &str, restrict_oom_score_adjustment: bool) -> String {
+pub fn containerd_configuration(
+    sandbox_image: &str,
+    restrict_oom_score_adjustment: bool,
+    housekeeping_interval: Option<Duration>,
+) -> String {
+    let period = housekeeping_interval.map_or(STATS_COLLECT_PERIOD, |interval| interval.as_secs().max(1));
     format!(
         r#"version = 3
 root = "/var/lib/containerd"
@@ -14,6 +25,7 @@ state = "/run/containerd"
   address = "/run/containerd/containerd.sock"
 
 [plugins.'io.containerd.cri.v1.images']
+  stats_collect_period = {period}
   [plugins.'io.containerd.cri.v1.images'.pinned_images]
     sandbox = "{sandbox_image}"
 

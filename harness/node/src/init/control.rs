@@ -10,12 +10,12 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::supervise::Supervisor;
-use super::{InitError, Voice};
+use super::{InitError, Voice, images};
 use crate::config::{ControlAnswer, ControlRequest, PROGRAMS, RUN};
 use crate::report::Fact;
 
-/// The component name of the filler outside every pod.
-const FILLER: &str = "plimsoll-hog";
+/// How the component names of the fillers outside every pod begin; the resource follows.
+const FILLER: &str = "filler";
 
 /// Listens in a thread. Only root reaches the socket.
 pub(super) fn listen(supervisor: &Supervisor, voice: &Voice) -> Result<(), InitError> {
@@ -79,6 +79,7 @@ impl Control {
     fn answer(&self, request: ControlRequest) -> Result<(), InitError> {
         match request {
             ControlRequest::Kill { component } => self.supervisor.kill(&component),
+            ControlRequest::Load { images } => images::load(&self.supervisor, &images),
             ControlRequest::Fill { start, change, folder } => self.fill(&start, &change, folder.as_deref()),
         }
     }
@@ -100,7 +101,7 @@ impl Control {
             return self.supervisor.run_to_end("changing the filler", &mut command);
         }
         command.args(start).arg(&socket).stdout(Stdio::piped());
-        let mut child = self.supervisor.spawn(FILLER, &mut command)?;
+        let mut child = self.supervisor.spawn(&format!("{FILLER}-{resource}"), &mut command)?;
         filling.insert(resource.clone());
         if let Some(output) = child.stdout.take() {
             let voice = self.voice.clone();

@@ -6,11 +6,13 @@
 
 mod cgroup;
 mod control;
+mod images;
 mod kernel_log;
 mod lifeline;
 mod mounts;
 mod network;
 mod roles;
+mod runtime_events;
 mod sampler;
 mod speak;
 mod supervise;

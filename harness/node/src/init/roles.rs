@@ -3,13 +3,14 @@
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::supervise::Supervisor;
-use super::{InitError, Voice, cgroup, control, kernel_log, mounts, network, sampler};
+use super::{
+    InitError, Voice, cgroup, control, images, kernel_log, mounts, network, runtime_events, sampler,
+};
 use crate::component::{self, Component, kubeconfig};
-use crate::config::{API_PORT, BIN, ControlPlaneConfig, InitConfig, NodeConfig, RUN};
+use crate::config::{API_PORT, ControlPlaneConfig, InitConfig, NodeConfig, RUN};
 
 /// How long etcd and the API server may take to listen.
 const LISTEN_WITHIN: Duration = Duration::from_secs(60);
@@ -94,7 +95,11 @@ pub(super) fn node(config: &InitConfig, role: &NodeConfig, voice: &Voice) -> Res
         .map_err(InitError::context("/etc/cni/net.d"))?;
     write(
         "containerd.toml",
-        &component::containerd_configuration(&role.sandbox_image, !may_lower_oom_scores()),
+        &component::containerd_configuration(
+            &role.sandbox_image,
+            !may_lower_oom_scores(),
+            role.housekeeping_interval,
+        ),
     )?;
     supervisor.start(&Component {
         name: "containerd",
@@ -111,9 +116,9 @@ pub(super) fn node(config: &InitConfig, role: &NodeConfig, voice: &Voice) -> Res
     kernel_log::start(&config.run, &config.name, mounts::kernel_log_device(), voice);
     let (speaker, starter, kubelet) =
         (voice.clone(), supervisor.clone(), component::kubelet(&config.name, address, role));
-    let images = role.pinned_images.clone();
+    let role = role.clone();
     std::thread::spawn(move || {
-        if let Err(error) = start_after_containerd(&starter, &speaker, &kubelet, &images) {
+        if let Err(error) = start_after_containerd(&starter, &speaker, &kubelet, &role) {
             speaker.fatal(&error.0);
             std::process::exit(1);
         }
@@ -138,7 +143,7 @@ fn start_after_containerd(
     supervisor: &Supervisor,
     voice: &Voice,
     kubelet: &Component,
-    pinned: &[String],
+    role: &NodeConfig,
 ) -> Result<(), InitError> {
     let deadline = Instant::now() + CONTAINERD_WITHIN;
     while std::os::unix::net::UnixStream::connect("/run/containerd/containerd.sock").is_err() {
@@ -151,22 +156,18 @@ fn start_after_containerd(
         std::thread::sleep(Duration::from_millis(5));
     }
     voice.phase("containerd");
-    supervisor.start(kubelet)?;
-    ctr(supervisor, &["images", "import", &format!("{RUN}/images.tar")])?;
-    for image in pinned {
-        // Image garbage collection takes images that nothing uses yet, and these can not be pulled again.
-        ctr(supervisor, &["images", "label", image, "io.cri-containerd.pinned=pinned"])?;
+    if role.runtime_events {
+        runtime_events::follow(supervisor, voice)?;
     }
+    if !role.ballast.is_empty() {
+        // The kubelet takes images that it finds at its start for old ones, and younger ones are kept for imageMinimumGCAge.
+        images::load(supervisor, &role.ballast)?;
+        voice.phase("ballast");
+    }
+    supervisor.start(kubelet)?;
+    images::import(supervisor, &role.pinned_images)?;
     voice.phase("images");
     Ok(())
-}
-
-fn ctr(supervisor: &Supervisor, arguments: &[&str]) -> Result<(), InitError> {
-    let log = super::supervise::log_file("images")?;
-    let errors = log.try_clone().map_err(InitError::context("log"))?;
-    let mut command = Command::new(format!("{BIN}/ctr"));
-    command.args(["-n", "k8s.io"]).args(arguments).stdin(Stdio::null()).stdout(log).stderr(errors);
-    supervisor.run_to_end(&format!("ctr {}", arguments.join(" ")), &mut command)
 }
 
 fn write(name: &str, text: &str) -> Result<(), InitError> {

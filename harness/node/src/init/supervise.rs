@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -92,6 +92,27 @@ impl Supervisor {
             .recv_timeout(COMMAND_WITHIN)
             .map_err(InitError::context(format_args!("waiting for {name}")))?;
         if status.success() { Ok(()) } else { Err(InitError(format!("{name}: {status}"))) }
+    }
+
+    /// Runs a process to its end while writing to its standard input, which must be a pipe. What the writing came to counts
+    /// only where the process was content: one that gives up closes the pipe.
+    pub(super) fn feed_to_end(
+        &self,
+        name: &str,
+        command: &mut Command,
+        write: impl FnOnce(ChildStdin) -> std::io::Result<()>,
+    ) -> Result<(), InitError> {
+        let (sender, receiver) = mpsc::channel();
+        let running = Running { name: name.to_owned(), end: End::Awaited(sender) };
+        let input = self.spawn_as(running, command)?.stdin.take();
+        let written = input.map_or(Ok(()), write);
+        let status = receiver
+            .recv_timeout(COMMAND_WITHIN)
+            .map_err(InitError::context(format_args!("waiting for {name}")))?;
+        if !status.success() {
+            return Err(InitError(format!("{name}: {status}")));
+        }
+        written.map_err(InitError::context(name))
     }
 
     fn spawn_as(&self, running: Running, command: &mut Command) -> Result<Child, InitError> {

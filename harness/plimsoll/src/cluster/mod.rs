@@ -17,9 +17,27 @@ use plimsoll_node::report::Report;
 use tokio::sync::mpsc;
 
 use crate::bundle::BundleError;
+use crate::plan::NodePlan;
 
 /// The name of the part that is the control plane; the other parts are nodes and have their names.
 pub const CONTROL_PLANE: &str = "control-plane";
+
+/// What a node's container may have at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Memory in bytes.
+    pub memory: u64,
+    /// Processes and threads, so that a scenario can not take the machine's last one.
+    pub tasks: u64,
+}
+
+impl Bounds {
+    /// Those of a planned node.
+    #[must_use]
+    pub fn of(node: &NodePlan) -> Self {
+        Self { memory: node.memory, tasks: node.pids }
+    }
+}
 
 /// One line of a part's init.
 #[derive(Debug, Clone)]

@@ -63,7 +63,10 @@ pub fn make(plan: &Plan, run: &str, addresses: &Addresses, style: Style) -> Resu
     let mut files = BTreeMap::new();
     files.insert(CONTROL_PLANE.to_owned(), control_plane(run, &authority, addresses, style)?);
     for node in &plan.nodes {
-        files.insert(node.name.clone(), self::node(run, &authority, node, addresses, style)?);
+        files.insert(
+            node.name.clone(),
+            self::node(run, &authority, node, plan.follows_runtime(node), addresses, style)?,
+        );
     }
     let administrator = authority.client("plimsoll", MASTERS)?;
     Ok(Parts { files, authority: authority.certificate().to_owned(), administrator })
@@ -112,6 +115,7 @@ fn node(
     run: &str,
     authority: &Authority,
     plan: &NodePlan,
+    runtime_events: bool,
     addresses: &Addresses,
     style: Style,
 ) -> Result<Vec<PartFile>, PkiError> {
@@ -132,6 +136,8 @@ fn node(
             machine_root: style.machine_root,
             pinned_images: vec![HOG_IMAGE.to_owned(), PAUSE_IMAGE.to_owned()],
             sandbox_image: PAUSE_IMAGE.to_owned(),
+            ballast: plan.images.clone(),
+            runtime_events,
         })),
         lifeline: style.lifeline,
     };

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Node, Pod};
-use plimsoll_node::report::{OomKill, Sample};
+use plimsoll_node::report::{OomKill, RuntimeEvent, Sample};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -84,6 +84,13 @@ pub enum Fact {
         signal: String,
         /// How many so far.
         count: u64,
+    },
+    /// A node's container runtime added or removed an image or a container.
+    Runtime {
+        /// The node.
+        node: String,
+        /// What it was.
+        event: RuntimeEvent,
     },
     /// A filler's own report.
     Filler {

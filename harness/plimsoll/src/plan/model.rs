@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub use plimsoll_hog::report::{Form, Resource};
+pub use plimsoll_node::config::BallastImage;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -45,6 +46,20 @@ pub struct Plan {
     pub expectations: Vec<Expectation>,
 }
 
+impl Plan {
+    /// Whether a node's container runtime has to be listened to: something is expected of it, or it has images to lose.
+    #[must_use]
+    pub fn follows_runtime(&self, node: &NodePlan) -> bool {
+        !node.images.is_empty()
+            || self.steps.iter().any(
+                |step| matches!(&step.action, Action::Load { node: loaded, .. } if *loaded == node.name),
+            )
+            || self.expectations.iter().any(
+                |line| matches!(&line.expect, Expect::NodeReclaimed(reclaimed) if reclaimed.node == node.name),
+            )
+    }
+}
+
 /// One node and its bounds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -58,6 +73,12 @@ pub struct NodePlan {
     /// The filesystem of images and writable layers; absent where one filesystem serves both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imagefs: Option<FilesystemPlan>,
+    /// The most processes and threads that it may have.
+    #[serde(default = "default_pids")]
+    pub pids: u64,
+    /// Images that are there before the kubelet starts and that nothing uses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<BallastImage>,
     /// Labels of the Node object.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -71,6 +92,13 @@ pub struct NodePlan {
     /// The scenario's own KubeletConfiguration fields, verbatim. The node adds what it needs for itself
     /// (runtime endpoint, certificates) and never overrides what stands here.
     pub kubelet: Value,
+}
+
+/// The most processes and threads of a node that says nothing of them.
+pub const DEFAULT_PIDS: u64 = 8192;
+
+fn default_pids() -> u64 {
+    DEFAULT_PIDS
 }
 
 /// The bounds of one filesystem.
@@ -204,6 +232,13 @@ pub enum Action {
         /// What it holds from now on.
         fill: FillPlan,
     },
+    /// Import images into a node.
+    Load {
+        /// The node.
+        node: String,
+        /// The images.
+        images: Vec<BallastImage>,
+    },
     /// Create or replace these objects.
     Apply(Vec<PlannedObject>),
     /// Delete the objects of these workloads.
@@ -295,6 +330,10 @@ pub enum Expect {
     OomKills(BTreeSet<String>),
     /// Exactly these were rejected by the kubelet at admission.
     Rejected(BTreeSet<String>),
+    /// Exactly these were evicted by the kubelet for being over a limit of local storage, each over this one.
+    OverLimit(BTreeMap<String, StorageLimit>),
+    /// What the kubelet removed from a node to get space back.
+    NodeReclaimed(NodeReclaimedExpectation),
     /// What the kubelet said on evicting this workload's pod.
     Message(MessageExpectation),
     /// So long from the sample at which the signal's threshold was crossed to the eviction.
@@ -328,12 +367,53 @@ impl Expect {
             Self::Conditions(_) => "conditions",
             Self::OomKills(_) => "oomKills",
             Self::Rejected(_) => "rejected",
+            Self::OverLimit(_) => "overLimit",
+            Self::NodeReclaimed(_) => "nodeReclaimed",
             Self::Message(_) => "message",
             Self::Within { .. } => "within",
             Self::Terminated { .. } => "terminated",
             Self::Replaced(_) => "replaced",
         }
     }
+}
+
+/// A limit of local storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StorageLimit {
+    /// An emptyDir volume's `sizeLimit`.
+    EmptyDir,
+    /// The sum of the limits of a pod's containers.
+    Pod,
+    /// A container's limit of `ephemeral-storage`.
+    Container,
+}
+
+impl std::fmt::Display for StorageLimit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::EmptyDir => "EmptyDir",
+            Self::Pod => "Pod",
+            Self::Container => "Container",
+        })
+    }
+}
+
+/// What the kubelet must have removed from a node, as the container runtime tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeReclaimedExpectation {
+    /// The node.
+    pub node: String,
+    /// How many of the images that nothing uses; absent where it does not matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<Band>,
+    /// How many containers that had ended, of pods that were still there; absent where it does not matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub containers: Option<Band>,
+    /// The full names of images that were there to the end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<String>,
 }
 
 /// An amount between two bounds, both included, either absent.

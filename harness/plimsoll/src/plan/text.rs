@@ -84,6 +84,12 @@ impl Page<'_> {
                     filesystem(&node.nodefs)
                 ),
             );
+            if node.pids != DEFAULT_PIDS {
+                self.line(4, format_args!("at most {} processes and threads", node.pids));
+            }
+            for image in &node.images {
+                self.line(4, format_args!("image {}", ballast(image)));
+            }
             for (key, value) in &node.labels {
                 self.line(4, format_args!("label {key}={value}"));
             }
@@ -228,6 +234,10 @@ fn action(action: &Action) -> String {
             format!("apply {}", names.join(", "))
         }
         Action::Observe(time) => format!("observe for {}", format_duration(*time)),
+        Action::Load { node, images } => {
+            let images: Vec<String> = images.iter().map(ballast).collect();
+            format!("import into {node}: {}", images.join(", "))
+        }
         Action::Fill { target: FillTarget::Workload(name), fill: plan } => format!("{name} {}", fill(plan)),
         Action::Fill { target: FillTarget::Node(name), fill: plan } => {
             format!("a process on node {name}, outside every pod, {}", fill(plan))
@@ -295,6 +305,12 @@ fn expected(expect: &Expect) -> String {
         Expect::Conditions(conditions) => {
             conditions.iter().map(condition).collect::<Vec<_>>().join(", then ")
         }
+        Expect::OverLimit(over) if over.is_empty() => "nobody".to_owned(),
+        Expect::OverLimit(over) => {
+            let over: Vec<String> = over.iter().map(|(name, limit)| format!("{name} ({limit})")).collect();
+            over.join(", ")
+        }
+        Expect::NodeReclaimed(reclaimed) => reclaimed_text(reclaimed),
         Expect::Message(message) => message_text(message),
         Expect::Within { signal, lasting } => format!("from crossing {signal} to the eviction {lasting}"),
         Expect::Terminated { workload, lasting } => format!("{workload} ends in {lasting}"),
@@ -323,6 +339,26 @@ fn condition(condition: &ConditionExpectation) -> String {
         String::new()
     };
     format!("{} of {} raised{}{cleared}", condition.condition, condition.node, bound(condition.raised_within))
+}
+
+fn ballast(image: &BallastImage) -> String {
+    let files = if image.files > 0 { format!(", {} files", image.files) } else { String::new() };
+    let layers = if image.layers == 1 { "1 layer".to_owned() } else { format!("{} layers", image.layers) };
+    let pinned = if image.pinned { ", pinned" } else { "" };
+    format!("{} of {} in {layers}{files}{pinned}", image.name, amount(image.size))
+}
+
+fn reclaimed_text(reclaimed: &NodeReclaimedExpectation) -> String {
+    let plain = |number: i64| number.to_string();
+    let mut parts = vec![format!("from {}", reclaimed.node)];
+    parts.extend(reclaimed.images.map(|bounds| format!("images {}", band(&bounds, &plain))));
+    parts.extend(
+        reclaimed.containers.map(|bounds| format!("containers that had ended {}", band(&bounds, &plain))),
+    );
+    if !reclaimed.kept.is_empty() {
+        parts.push(format!("and not {}", reclaimed.kept.join(", ")));
+    }
+    parts.join(", ")
 }
 
 fn message_text(message: &MessageExpectation) -> String {

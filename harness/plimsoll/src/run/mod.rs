@@ -265,6 +265,7 @@ async fn relay(mut reports: Reports, facts: Facts) {
             NodeFact::Phase { name, .. } => Fact::Boot { part, phase: name },
             NodeFact::Sample(sample) => Fact::Sample { node: part, sample },
             NodeFact::OomKill(kill) => Fact::OomKill { node: part, kill },
+            NodeFact::Runtime(event) => Fact::Runtime { node: part, event },
             NodeFact::Filler { line } => Fact::Filler { name: part, in_pod: false, report: line },
             NodeFact::Blind { source, reason } => {
                 Fact::Gap { source: format!("{source} {part}"), from: report.at, resumed: false, reason }

@@ -56,6 +56,10 @@ pub(super) fn perform<'a>(
                 async move { cluster.control(node, outside(fill)).await.map_err(|error| error.to_string()) },
             )
         }
+        Action::Load { node, images } => Box::pin(async move {
+            let request = ControlRequest::Load { images: images.clone() };
+            cluster.control(node, request).await.map_err(|error| error.to_string())
+        }),
         Action::Fill { target: FillTarget::Workload(name), fill } => {
             let pods: Vec<Pod> = world.pods_of(name).filter(|pod| is_running(pod)).cloned().collect();
             let client = client.clone();

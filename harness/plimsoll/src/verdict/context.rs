@@ -98,7 +98,13 @@ impl<'a> Context<'a> {
     /// below their thresholds the kubelet's choice is chance, and what comes first here is not.
     pub(super) fn main_signal_of(&self, eviction: &Eviction<'_>) -> Option<Signal> {
         let resource = eviction.what.resource.as_deref()?;
-        let node_wide = [Signal::MemoryAvailable, Signal::NodeFsAvailable, Signal::NodeFsInodesFree];
+        let node_wide = [
+            Signal::MemoryAvailable,
+            Signal::NodeFsAvailable,
+            Signal::NodeFsInodesFree,
+            Signal::ImageFsAvailable,
+            Signal::ImageFsInodesFree,
+        ];
         node_wide
             .into_iter()
             .find(|signal| signal.resource().name() == resource && self.was_below(eviction, *signal))

@@ -24,6 +24,8 @@ pub(super) enum Source<'a> {
     Sampler(&'a str),
     /// A node's kernel log.
     KernelLog(&'a str),
+    /// The events of a node's container runtime.
+    Runtime(&'a str),
 }
 
 impl Source<'_> {
@@ -33,6 +35,9 @@ impl Source<'_> {
         let of = |kind: &str| name.strip_prefix(kind).and_then(|rest| rest.strip_prefix(' '));
         if HARMLESS.iter().any(|harmless| name == *harmless || of(harmless).is_some()) {
             return false;
+        }
+        if let Some(node) = of("runtime events") {
+            return self == Source::Runtime(node);
         }
         match (name, of("sampler"), of("kernel log")) {
             ("pods", ..) => self == Self::Pods,
@@ -186,18 +191,25 @@ mod tests {
 
     #[test]
     fn a_gap_hides_its_own_source_and_an_unknown_one_hides_all() {
-        let all = [Source::Pods, Source::Nodes, Source::Sampler("worker"), Source::KernelLog("worker")];
+        let all = [
+            Source::Pods,
+            Source::Nodes,
+            Source::Sampler("worker"),
+            Source::KernelLog("worker"),
+            Source::Runtime("worker"),
+        ];
         for (name, hidden) in [
-            ("pods", [true, false, false, false]),
-            ("nodes", [false, true, false, false]),
-            ("sampler worker", [false, false, true, false]),
-            ("kernel log worker", [false, false, false, true]),
-            ("init of worker", [true; 4]),
-            ("sampler other", [false; 4]),
-            ("events", [false; 4]),
-            ("summary of worker", [false; 4]),
-            ("metrics of worker", [false; 4]),
-            ("something new", [true; 4]),
+            ("pods", [true, false, false, false, false]),
+            ("nodes", [false, true, false, false, false]),
+            ("sampler worker", [false, false, true, false, false]),
+            ("kernel log worker", [false, false, false, true, false]),
+            ("runtime events worker", [false, false, false, false, true]),
+            ("init of worker", [true; 5]),
+            ("sampler other", [false; 5]),
+            ("events", [false; 5]),
+            ("summary of worker", [false; 5]),
+            ("metrics of worker", [false; 5]),
+            ("something new", [true; 5]),
         ] {
             assert_eq!(all.map(|source| source.is_hidden_by(name)), hidden, "{name}");
         }

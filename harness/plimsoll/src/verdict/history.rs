@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Node, Pod};
-use plimsoll_node::report::{OomKill, Sample};
+use plimsoll_node::report::{OomKill, RuntimeEvent, Sample};
 use serde_json::Value;
 
 use super::model::{BlindSpot, Evidence, Moment, StepResult};
@@ -113,6 +113,8 @@ pub(super) struct History<'a> {
     pub(super) summaries: BTreeMap<&'a str, Vec<Seen<'a, Value>>>,
     /// All of them, those of pods too, with the node.
     pub(super) kills: Vec<(&'a str, Seen<'a, OomKill>)>,
+    /// What each node's container runtime added and removed.
+    pub(super) runtime: BTreeMap<&'a str, Vec<Seen<'a, RuntimeEvent>>>,
     /// The kubelet's counts of evictions by node and signal, as last read.
     pub(super) metrics: BTreeMap<(&'a str, &'a str), (u64, &'a Observation)>,
     /// Components that ended although they should not have.
@@ -139,6 +141,7 @@ impl<'a> History<'a> {
             samples: BTreeMap::new(),
             summaries: BTreeMap::new(),
             kills: Vec::new(),
+            runtime: BTreeMap::new(),
             metrics: BTreeMap::new(),
             broken: Vec::new(),
             gaps: Vec::new(),
@@ -182,6 +185,9 @@ impl<'a> History<'a> {
             Fact::Summary { node, summary } => {
                 let seen = Seen { observation, value: summary.as_ref() };
                 self.summaries.entry(node).or_default().push(seen);
+            }
+            Fact::Runtime { node, event } => {
+                self.runtime.entry(node).or_default().push(Seen { observation, value: event });
             }
             Fact::EvictionMetric { node, signal, count } => {
                 self.metrics.insert((node, signal), (*count, observation));

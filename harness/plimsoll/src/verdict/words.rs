@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use plimsoll_node::report::{OomKill, OomScope};
+use plimsoll_node::report::{OomKill, OomScope, RuntimeObject};
 
 use crate::observe::{Fact, Observation, StepOutcome};
 use crate::plan::filler;
@@ -105,6 +105,7 @@ pub fn action(action: &Action) -> String {
         Action::Fill { target: FillTarget::Node(name), fill } => {
             format!("let a process on {name} {}", fill_words(fill))
         }
+        Action::Load { node, images } => format!("import {} into {node}", count(images.len(), "image")),
         Action::Apply(objects) => format!("apply {}", count(objects.len(), "object")),
         Action::Delete(names) => format!("delete {}", list(names)),
     }
@@ -198,6 +199,14 @@ pub fn describe(observation: &Observation) -> String {
             Some(held) => format!("filler of {name} holds {}", bytes(held)),
             None => format!("filler of {name}: {report}"),
         },
+        Fact::Runtime { node, event } => {
+            let what = match event.what {
+                RuntimeObject::Image => "image",
+                RuntimeObject::Container => "container",
+            };
+            let added = if event.added { "added" } else { "removed" };
+            format!("{node}: {what} {} {added}", event.name)
+        }
         Fact::OomKill { node, kill: what } => format!("{node}: {}", kill(what)),
         Fact::ComponentEnded { part, component, status } => format!("{part}: {component} ended: {status}"),
         Fact::Gap { source, reason, resumed, .. } => {

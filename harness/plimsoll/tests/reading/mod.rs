@@ -50,10 +50,14 @@ fn check(plan: &Plan) {
             Expect::Evicted(groups) => groups.iter().flatten().collect(),
             Expect::Survive(names) => names.iter().collect(),
             Expect::OomKills(names) | Expect::Rejected(names) => names.iter().collect(),
+            Expect::OverLimit(over) => over.keys().collect(),
             Expect::Message(message) => vec![&message.workload],
             Expect::Terminated { workload, .. } => vec![workload],
             Expect::Replaced(replaced) => vec![&replaced.workload],
-            Expect::Reclaimed { .. } | Expect::Conditions(_) | Expect::Within { .. } => Vec::new(),
+            Expect::Reclaimed { .. }
+            | Expect::Conditions(_)
+            | Expect::NodeReclaimed(_)
+            | Expect::Within { .. } => Vec::new(),
         };
         assert!(named.iter().all(|name| known.contains(name)), "an expectation names nobody: {named:?}");
     }

@@ -218,6 +218,8 @@ pub fn node_plan(name: &str, kubelet: Value) -> NodePlan {
         memory: 2048 * MEBI,
         nodefs: FilesystemPlan { size: 1 << 31, inodes: None },
         imagefs: None,
+        pids: 8192,
+        images: Vec::new(),
         labels: BTreeMap::new(),
         taints: Vec::new(),
         housekeeping_interval: None,

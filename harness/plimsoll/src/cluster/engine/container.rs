@@ -15,7 +15,7 @@ use testcontainers::{ContainerAsync, GenericImage, ImageExt};
 
 use super::image::Image;
 use super::owner::{Labels, PART_LABEL};
-use crate::cluster::{CONTROL_PLANE, ClusterError};
+use crate::cluster::{Bounds, CONTROL_PLANE, ClusterError};
 
 /// A container that was started.
 pub(super) type Container = ContainerAsync<GenericImage>;
@@ -25,8 +25,6 @@ pub(super) type Container = ContainerAsync<GenericImage>;
 const FOLDER: &str = "/plimsoll";
 /// How long the engine may take to start a container.
 const STARTED_WITHIN: Duration = Duration::from_secs(60);
-/// Most tasks that a node may have, so that a scenario can not take the machine's last one.
-const TASKS: i64 = 8192;
 /// What a node needs beyond the capabilities that engines give any container: mounts, namespaces and cgroups; interfaces
 /// and routes; the kernel's log; its pods' processes; and what ordinary pods ask for. Only names that old engines know.
 const CAPABILITIES: [&str; 13] = [
@@ -56,8 +54,8 @@ const DEVICES: [&str; 2] = ["/dev/kmsg", "/dev/loop-control"];
 pub(super) struct Part<'a> {
     /// [`CONTROL_PLANE`] or the node's name.
     pub(super) name: &'a str,
-    /// The memory bound in bytes; absent for the control plane, whose memory is not the node's.
-    pub(super) memory: Option<u64>,
+    /// A node's bounds; absent for the control plane, whose memory is not the node's.
+    pub(super) bounds: Option<Bounds>,
     /// Whose it is.
     pub(super) labels: &'a Labels,
     /// What it is a container of.
@@ -76,8 +74,8 @@ pub(super) fn name(run: &str, part: &str) -> String {
 /// Makes a container and starts its init. Never privileged: capabilities and devices by name.
 pub(super) async fn start(part: Part<'_>) -> Result<Container, ClusterError> {
     let labels = part.labels.clone();
-    let memory = part.memory.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
-    let is_node = memory.is_some();
+    let bounds = part.bounds;
+    let is_node = bounds.is_some();
     let mut request = GenericImage::new(part.image.name, &part.image.tag)
         .with_entrypoint(&format!("{PROGRAMS}/plimsoll-node"))
         .with_exposed_port(API_PORT.tcp())
@@ -102,8 +100,8 @@ pub(super) async fn start(part: Part<'_>) -> Result<Container, ClusterError> {
     }
     let request = request.with_host_config_modifier(move |host| {
         common(host, &labels);
-        match memory {
-            Some(memory) => node(host, memory),
+        match bounds {
+            Some(bounds) => node(host, bounds),
             None => publish(host),
         }
     });
@@ -128,11 +126,13 @@ fn common(host: &mut HostConfig, labels: &Labels) {
     host.cgroupns_mode = Some(HostConfigCgroupnsModeEnum::PRIVATE);
 }
 
-fn node(host: &mut HostConfig, memory: i64) {
+fn node(host: &mut HostConfig, bounds: Bounds) {
+    let signed = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
+    let memory = signed(bounds.memory);
     host.memory = Some(memory);
     // Memory and swap together: no swap.
     host.memory_swap = Some(memory);
-    host.pids_limit = Some(TASKS);
+    host.pids_limit = Some(signed(bounds.tasks));
     host.device_cgroup_rules = Some(DEVICE_RULES.map(str::to_owned).into());
     host.devices = Some(DEVICES.map(device).into());
     // The kubelet and its pods are to see all of /proc, and the init covers what is the machine's.
@@ -179,15 +179,16 @@ fn refused(part: &str, why: &str) -> ClusterError {
 mod tests {
     use testcontainers::bollard::models::HostConfig;
 
-    use super::{common, node, publish};
+    use super::{Bounds, common, node, publish};
     use crate::cluster::engine::owner::Labels;
 
     #[test]
     fn a_node_is_bounded_and_publishes_nothing() {
         let mut host = HostConfig::default();
         common(&mut host, &Labels::of("r1"));
-        node(&mut host, 2 << 30);
+        node(&mut host, Bounds { memory: 2 << 30, tasks: 900 });
         assert_eq!((host.memory, host.memory_swap), (Some(2 << 30), Some(2 << 30)));
+        assert_eq!(host.pids_limit, Some(900));
         assert_eq!(
             (host.publish_all_ports, host.port_bindings.is_none(), host.privileged),
             (Some(false), true, None)

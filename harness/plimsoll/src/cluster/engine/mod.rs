@@ -31,7 +31,8 @@ use super::parts::{self, Addresses, Style};
 use super::state::RunFolder;
 use super::{CONTROL_PLANE, Cluster, ClusterError, PartReport, Reports};
 use crate::bundle::Bundle;
-use crate::plan::{NodePlan, Plan};
+use crate::cluster::Bounds;
+use crate::plan::Plan;
 use crate::programs::Programs;
 
 /// How long a node may take to answer a command.
@@ -96,10 +97,10 @@ async fn start_in(
     let parts = parts::make(plan, &folder.run, &addresses, style)
         .map_err(ClusterError::doing("making certificates"))?;
     write_files(plan, programs, folder, &parts)?;
-    let start = async |name: &str, memory: Option<u64>| {
+    let start = async |name: &str, bounds: Option<Bounds>| {
         let part = Part {
             name,
-            memory,
+            bounds,
             labels: &labels,
             image: &image,
             network: &network.name,
@@ -125,8 +126,7 @@ async fn start_in(
         .map_err(ClusterError::doing("asking for the API server's port"))?;
     let mut containers = BTreeMap::from([(name, control_plane)]);
     for (name, node) in
-        try_join_all(plan.nodes.iter().map(|NodePlan { name, memory, .. }| start(name, Some(*memory))))
-            .await?
+        try_join_all(plan.nodes.iter().map(|node| start(&node.name, Some(Bounds::of(node))))).await?
     {
         follow(&name, &node);
         containers.insert(name, node);

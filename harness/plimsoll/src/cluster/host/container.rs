@@ -14,7 +14,7 @@ use super::cgroup::Layout;
 use super::specification::{self, Part};
 use crate::bundle::Bundle;
 use crate::cluster::state::RunFolder;
-use crate::cluster::{ClusterError, PartReport};
+use crate::cluster::{Bounds, ClusterError, PartReport};
 use crate::programs::Programs;
 
 /// How long a command of runc may take.
@@ -37,7 +37,7 @@ impl Container {
     pub(super) async fn create(
         folder: RunFolder,
         part: String,
-        memory: Option<u64>,
+        bounds: Option<Bounds>,
         bundle: Bundle,
         programs: Programs,
         reports: UnboundedSender<PartReport>,
@@ -53,7 +53,7 @@ impl Container {
         let specification = specification::specification(&Part {
             run: &folder.run,
             name: &part,
-            memory,
+            bounds,
             bounds_swap: Layout::detect()?.bounds_swap(),
             run_folder: &run_folder,
             bundle: &bundle.bin(),

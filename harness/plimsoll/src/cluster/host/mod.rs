@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use self::container::Container;
 use super::parts::{self, Addresses, Style};
 use super::state::RunFolder;
-use super::{CONTROL_PLANE, Cluster, ClusterError, PartReport, Reports};
+use super::{Bounds, CONTROL_PLANE, Cluster, ClusterError, PartReport, Reports};
 use crate::bundle::Bundle;
 use crate::plan::Plan;
 use crate::programs::Programs;
@@ -118,18 +118,18 @@ async fn start_in(
             .map_err(ClusterError::doing(link.display().to_string()))?;
     }
     let (sender, reports) = mpsc::unbounded_channel::<PartReport>();
-    let create = |part: &str, memory: Option<u64>| {
+    let create = |part: &str, bounds: Option<Bounds>| {
         Container::create(
             folder.clone(),
             part.to_owned(),
-            memory,
+            bounds,
             bundle.clone(),
             programs.clone(),
             sender.clone(),
         )
     };
     let mut creations = vec![create(CONTROL_PLANE, None)];
-    creations.extend(plan.nodes.iter().map(|node| create(&node.name, Some(node.memory))));
+    creations.extend(plan.nodes.iter().map(|node| create(&node.name, Some(Bounds::of(node)))));
     let containers = try_join_all(creations).await?;
     let control_plane = &containers[0];
     control_plane.start().await?;

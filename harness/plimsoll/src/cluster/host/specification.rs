@@ -5,14 +5,16 @@ use std::path::Path;
 use plimsoll_node::config::{BIN, MACHINE, PROGRAMS, RUN};
 use serde_json::{Value, json};
 
+use crate::cluster::Bounds;
+
 /// What a specification is made of.
 pub(super) struct Part<'a> {
     /// The run's identifier.
     pub(super) run: &'a str,
     /// `control-plane` or the node's name.
     pub(super) name: &'a str,
-    /// The memory bound in bytes; absent for the control plane, whose memory is not the node's.
-    pub(super) memory: Option<u64>,
+    /// A node's bounds; absent for the control plane, whose memory is not the node's.
+    pub(super) bounds: Option<Bounds>,
     /// Whether swap can be bounded too. Where it can, it is switched off.
     pub(super) bounds_swap: bool,
     /// The folder that is the part's run folder.
@@ -25,13 +27,10 @@ pub(super) struct Part<'a> {
     pub(super) capabilities: Vec<String>,
 }
 
-/// Most tasks that a node may have, so that a scenario can not take the machine's last one.
-const TASKS: u64 = 8192;
-
 /// The specification. Never privileged: capabilities and devices by name. A node runs containers itself, so it
 /// needs most of them.
 pub(super) fn specification(part: &Part<'_>) -> Value {
-    let is_node = part.memory.is_some();
+    let is_node = part.bounds.is_some();
     let mut mounts = vec![
         json!({"destination": "/proc", "type": "proc", "source": "proc"}),
         json!({"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev"]}),
@@ -50,14 +49,14 @@ pub(super) fn specification(part: &Part<'_>) -> Value {
     let weight = if is_node { 1024 } else { 4096 };
     let mut resources = json!({"devices": [{"allow": true, "access": "rwm"}], "cpu": {"shares": weight}});
     let mut devices = Vec::new();
-    if let Some(memory) = part.memory {
+    if let Some(Bounds { memory, tasks }) = part.bounds {
         mounts.push(bind(Path::new("/"), MACHINE, "ro"));
         resources["memory"] = if part.bounds_swap {
             json!({"limit": memory, "swap": memory})
         } else {
             json!({"limit": memory})
         };
-        resources["pids"] = json!({"limit": TASKS});
+        resources["pids"] = json!({"limit": tasks});
         devices.push(json!({"path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11, "fileMode": 0o600}));
         devices.push(
             json!({"path": "/dev/loop-control", "type": "c", "major": 10, "minor": 237, "fileMode": 0o600}),

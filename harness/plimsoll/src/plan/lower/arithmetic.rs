@@ -264,6 +264,7 @@ impl Course<'_> {
                     });
                 }
                 Step::Observe(time) => passed = time.0,
+                Step::Load(_) => {}
                 Step::Fill(fill) => {
                     self.fill(fill);
                     changed = true;

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::context::Findings;
 use super::kubelet::{self, Thresholds};
-use crate::plan::{FilesystemPlan, NodePlan};
-use crate::scenario::format::document::{Cluster, DEFAULT_SIZE, Filesystem, NodeSpec};
+use crate::plan::{self, DEFAULT_PIDS, FilesystemPlan, NodePlan};
+use crate::scenario::format::document::{BallastImage, Cluster, DEFAULT_SIZE, Filesystem, NodeSpec};
+use crate::scenario::format::values::Count;
 use crate::scenario::tree::{Mark, Node as TreeNode, Tree};
 use crate::scenario::{Code, Loaded, Located, nearest};
 
@@ -15,6 +16,9 @@ use crate::scenario::{Code, Loaded, Located, nearest};
 const LEAST_MEMORY: u64 = 256 << 20;
 /// The least filesystem that an image store and the kubelet's folders fit on.
 const LEAST_FILESYSTEM: u64 = 64 << 20;
+
+/// The fewest process ids that a node comes up with.
+const LEAST_PIDS: u64 = 400;
 
 /// A node, and what the rest of the lowering asks about it.
 pub(super) struct Node {
@@ -63,6 +67,8 @@ fn default_node(mark: Mark) -> Node {
             memory: DEFAULT_SIZE,
             nodefs: size,
             imagefs: None,
+            pids: DEFAULT_PIDS,
+            images: Vec::new(),
             labels: BTreeMap::new(),
             taints: Vec::new(),
             housekeeping_interval: None,
@@ -118,6 +124,8 @@ fn node(spec: &Located<NodeSpec>, findings: &mut Findings) -> Node {
             memory,
             nodefs,
             imagefs,
+            pids: spec.pids.as_ref().map_or(DEFAULT_PIDS, |pids| check_pids(pids, findings)),
+            images: images(&spec.images, findings),
             labels: spec.labels.clone(),
             taints: spec.taints.iter().filter_map(|taint| check_taint(taint, findings)).collect(),
             housekeeping_interval: spec.housekeeping_interval.as_ref().map(|interval| interval.0),
@@ -125,6 +133,47 @@ fn node(spec: &Located<NodeSpec>, findings: &mut Findings) -> Node {
         },
         thresholds,
     }
+}
+
+fn check_pids(written: &Located<Count>, findings: &mut Findings) -> u64 {
+    if u64::from(written.0) < LEAST_PIDS {
+        findings.say(
+            Code::E0022,
+            written.mark,
+            "fewer than 400 process ids: kubelet, container runtime and pods' shims alone take 100 to 200",
+        );
+    }
+    u64::from(written.0)
+}
+
+/// What images come to.
+pub(super) fn images(written: &[Located<BallastImage>], findings: &mut Findings) -> Vec<plan::BallastImage> {
+    let mut seen: BTreeMap<&str, Mark> = BTreeMap::new();
+    for image in written {
+        if let Some(first) = seen.insert(&image.name.0, image.name.mark) {
+            let message =
+                format!("a second image is called `{}`; the first is in line {}", image.name.0, first.line);
+            findings.say(Code::E0007, image.name.mark, message);
+        }
+        if let Some(layers) = image.layers.as_ref().filter(|layers| !(1..=127).contains(&layers.0)) {
+            findings.say(Code::E0006, layers.mark, "an image has 1 to 127 layers");
+        }
+    }
+    written
+        .iter()
+        .map(|image| plan::BallastImage {
+            name: image_name(&image.name.0),
+            size: image.size.0,
+            files: image.files.as_ref().map_or(0, |files| u64::from(files.0)),
+            layers: image.layers.as_ref().map_or(1, |layers| layers.0),
+            pinned: image.pinned,
+        })
+        .collect()
+}
+
+/// The name by which the container runtime knows an image of a scenario.
+pub(super) fn image_name(name: &str) -> String {
+    format!("docker.io/plimsoll/{name}:1")
 }
 
 fn filesystem(written: &Located<Filesystem>, findings: &mut Findings) -> FilesystemPlan {

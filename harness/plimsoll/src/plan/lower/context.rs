@@ -77,7 +77,7 @@ pub fn lower(loaded: &Loaded) -> Result<Lowered, Diagnostics> {
     let (workloads, mut before) = workloads::lower(spec, &names, &manifests, &nodes, &at, &mut findings);
     before.extend(objects::unstarted(&manifests, &names, &at));
     let steps = steps::lower(&spec.steps, &mut names, &nodes, &workloads, &at, &mut findings);
-    let expectations = expectations::lower(&spec.expect, &names, &nodes, &at, &mut findings);
+    let expectations = expectations::lower(&spec.expect, &names, &nodes, &steps, &at, &mut findings);
     if !findings.steps_missing() {
         names.report_unstarted(&mut findings);
     }

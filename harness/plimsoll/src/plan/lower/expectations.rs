@@ -1,6 +1,6 @@
 //! What must turn out to be so, and whether that can be told at all.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use plimsoll_eviction::duration::format_duration;
@@ -9,10 +9,11 @@ use plimsoll_eviction::signal::{Signal, StarvedResource};
 use super::cluster::Node;
 use super::context::Findings;
 use super::names::Names;
+use super::node_level;
 use super::steps::{condition, one_node};
 use super::workloads::check_node;
 use crate::plan::{
-    Band, ConditionExpectation, Expect, Expectation, Lasting, Location, MessageExpectation,
+    Band, ConditionExpectation, Expect, Expectation, Lasting, Location, MessageExpectation, PlannedStep,
     ReplacedExpectation, ReplacedOn,
 };
 use crate::scenario::format::expect::{self as written, Expect as Written};
@@ -25,20 +26,24 @@ pub(super) fn lower(
     expect: &Located<Written>,
     names: &Names,
     nodes: &[Node],
+    steps: &[PlannedStep],
     at: &dyn Fn(Mark) -> Location,
     findings: &mut Findings,
 ) -> Vec<Expectation> {
-    let mut lowering = Lowering { names, nodes, findings, found: Vec::new() };
+    let images = node_level::images(nodes, steps);
+    let mut lowering = Lowering { names, nodes, images, findings, found: Vec::new() };
     lowering.all(expect);
     let mut found = lowering.found;
     found.sort_by_key(|(mark, _)| *mark);
     found.into_iter().map(|(mark, expect)| Expectation { location: at(mark), expect }).collect()
 }
 
-struct Lowering<'a> {
-    names: &'a Names,
-    nodes: &'a [Node],
-    findings: &'a mut Findings,
+pub(super) struct Lowering<'a> {
+    pub(super) names: &'a Names,
+    pub(super) nodes: &'a [Node],
+    /// The images of each node, those of steps included.
+    pub(super) images: BTreeMap<String, Vec<String>>,
+    pub(super) findings: &'a mut Findings,
     found: Vec<(Mark, Expect)>,
 }
 
@@ -51,6 +56,8 @@ impl Lowering<'_> {
             conditions,
             oom_kills,
             rejected,
+            over_limit,
+            node_reclaimed,
             message,
             within,
             terminated,
@@ -73,6 +80,12 @@ impl Lowering<'_> {
         }
         if let Some(conditions) = conditions {
             self.conditions(conditions);
+        }
+        if let Some(over) = over_limit {
+            self.over_limit(over);
+        }
+        if let Some(reclaimed) = node_reclaimed {
+            self.node_reclaimed(reclaimed);
         }
         for (signal, band) in reclaimed.iter().flat_map(|entries| entries.iter()) {
             self.reclaimed(signal, band);
@@ -105,7 +118,7 @@ impl Lowering<'_> {
         self.contradictions(expect);
     }
 
-    fn add(&mut self, mark: Mark, expect: Expect) {
+    pub(super) fn add(&mut self, mark: Mark, expect: Expect) {
         self.found.push((mark, expect));
     }
 
@@ -131,7 +144,7 @@ impl Lowering<'_> {
     }
 
     /// The key of a name that has pods at some time of the run.
-    fn subject_with_pods(&mut self, name: &Located<String>) -> Option<String> {
+    pub(super) fn subject_with_pods(&mut self, name: &Located<String>) -> Option<String> {
         let key = self.names.resolve(name, self.findings)?;
         let subject = self.names.subject(&key)?;
         if subject.pods.count == 0 {
@@ -277,7 +290,7 @@ impl Lowering<'_> {
         lasting
     }
 
-    fn check_band(&mut self, band: Band, mark: Mark) {
+    pub(super) fn check_band(&mut self, band: Band, mark: Mark) {
         if let (Some(least), Some(most)) = (band.at_least, band.at_most)
             && least > most
         {
@@ -455,11 +468,15 @@ impl Lowering<'_> {
         let evicted =
             keys(expect.evicted.iter().flat_map(|groups| groups.iter()).flat_map(|group| &group.0).collect());
         let killed = keys(expect.oom_kills.iter().flat_map(|names| &names.value.0).collect());
+        let over =
+            keys(expect.over_limit.iter().flat_map(|over| over.0.iter()).map(|(name, _)| name).collect());
         let rejected = keys(expect.rejected.iter().flat_map(|names| &names.value.0).collect());
         for name in expect.survive.iter().flat_map(|names| &names.value.0) {
             let mut quiet = Findings::quiet();
             let Some(key) = self.names.resolve(name, &mut quiet) else { continue };
-            for (others, what) in [(&evicted, "evicted"), (&killed, "killed"), (&rejected, "rejected")] {
+            for (others, what) in
+                [(&evicted, "evicted"), (&killed, "killed"), (&rejected, "rejected"), (&over, "over a limit")]
+            {
                 if others.contains(&key) {
                     let message = format!("`{}` can not survive and be {what}", name.value);
                     self.findings.say(Code::E0013, name.mark, message);

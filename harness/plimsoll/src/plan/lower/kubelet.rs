@@ -100,7 +100,7 @@ pub struct Thresholds {
     /// Soft thresholds by signal.
     pub soft: BTreeMap<Signal, Threshold>,
     /// What must come free beyond a threshold.
-    pub minimum_reclaim: BTreeMap<Signal, u64>,
+    pub minimum_reclaim: BTreeMap<Signal, Level>,
     /// Memory kept from pods: kubeReserved and systemReserved together, in bytes.
     pub reserved_memory: u64,
     /// How long a condition stays after its cause is gone.
@@ -199,8 +199,7 @@ pub(super) fn check(kubelet: &Located<Tree>, memory: u64, findings: &mut Finding
                 findings.say(Code::E0018, entry.key_mark, message);
             }
             match level {
-                Level::Value(value) => drop(thresholds.minimum_reclaim.insert(signal, value)),
-                Level::Share(_) => {}
+                Level::Value(_) | Level::Share(_) => drop(thresholds.minimum_reclaim.insert(signal, level)),
                 Level::BelowReading(_) => findings.say(
                     Code::E0016,
                     entry.value.mark,

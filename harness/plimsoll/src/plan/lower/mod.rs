@@ -3,7 +3,8 @@
 //! - [`lower`]: the function.
 //! - `cluster`: nodes; `kubelet`: what can be known of their configuration.
 //! - `objects`: manifests; `workloads`: pods that fill; `fills`: what they take; `names`: who is called what.
-//! - `steps`, `expectations`: the rest of the file.
+//! - `steps`, `expectations`: the rest of the file; `node_level`: expectations of what the kubelet does besides evicting
+//!   for pressure.
 //! - `arithmetic`, `storage`: whether the figures can show what the scenario says, of memory and of all else; `machine`: whether it fits one.
 
 mod arithmetic;
@@ -14,6 +15,7 @@ mod fills;
 mod kubelet;
 mod machine;
 mod names;
+mod node_level;
 mod objects;
 mod steps;
 mod storage;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use plimsoll_eviction::signal::NodeCondition;
 
-use super::cluster::Node;
+use super::cluster::{self, Node};
 use super::context::Findings;
 use super::fills::{self, Who};
 use super::names::Names;
@@ -61,6 +61,11 @@ pub(super) fn lower(
                 }
                 Some(Action::Wait(Wait { until, within: within.0 }))
             }),
+            Step::Load(load) => {
+                let node = one_node(load.node.as_ref(), step.mark, nodes, findings);
+                let images = cluster::images(&load.images, findings);
+                node.map(|node| Action::Load { node, images })
+            }
             Step::Fill(fill) => fill_step(fill, step.mark, names, nodes, findings),
         };
         planned.extend(action.map(|action| PlannedStep { location: at(step.mark), action }));

@@ -268,13 +268,21 @@ fn check_reach(reached: bool, wanted: Mark, loads: &[Load], resources: &[Resourc
 
 /// Whether some threshold of a filesystem of this node can be reached.
 fn disk_runs_low(node: &Node, loads: &[Load]) -> bool {
+    let images = if node.plan.imagefs.is_some() { Filesystem::Imagefs } else { Filesystem::Nodefs };
+    let ballast = |filesystem, resource| {
+        let of = |image: &crate::plan::BallastImage| match resource {
+            Resource::Inodes => image.files,
+            _ => image.size,
+        };
+        node.plan.images.iter().filter(|_| filesystem == images).map(of).fold(0, u64::saturating_add)
+    };
     let filled = |filesystem, resource| {
         loads
             .iter()
             .filter(|load| {
                 load.plan.resource == resource && load.can_be_on(node) && load.can_lie_on(node, filesystem)
             })
-            .fold(0, |sum: u64, load| sum.saturating_add(load.whole()))
+            .fold(ballast(filesystem, resource), |sum, load| sum.saturating_add(load.whole()))
     };
     let low = |filesystem, bytes: &[Signal], inodes: &[Signal]| {
         let (size, inodes_in_all) = capacity(node, filesystem);
@@ -324,11 +332,11 @@ fn pids_run_low(node: &Node, loads: &[Load]) -> bool {
 fn check_room(load: &Load, nodes: &[Node], findings: &mut Findings) {
     let candidates: Vec<&Node> = nodes.iter().filter(|node| load.can_be_on(node)).collect();
     let resource = load.plan.resource;
-    if resource == Resource::Pids {
-        return;
-    }
     // On every node that it could go to, or nothing is certain.
     let full = candidates.iter().all(|node| {
+        if resource == Resource::Pids {
+            return load.plan.amount > node.plan.pids;
+        }
         let places = [Filesystem::Nodefs, Filesystem::Imagefs]
             .into_iter()
             .filter(|filesystem| load.can_lie_on(node, *filesystem));

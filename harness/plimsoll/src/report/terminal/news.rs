@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Node, Pod};
-use plimsoll_node::report::Sample;
+use plimsoll_node::report::{RuntimeObject, Sample};
 
 use super::Verbosity;
 use crate::model::MODEL;
@@ -130,6 +130,12 @@ impl News {
                     .into_iter()
                     .collect()
             }
+            // By its digest an image is told of once more.
+            Fact::Runtime { event, .. } if !event.name.starts_with("sha256:") && self.started.is_some() => {
+                let is_loss = event.what == RuntimeObject::Image && !event.added;
+                one(Item::new(if is_loss { Normal } else { Everything }, Plain, words::describe(observation)))
+            }
+            Fact::Runtime { .. } => Vec::new(),
             Fact::Filler { .. } => one(Item::new(Everything, Faint, words::describe(observation))),
             Fact::OomKill { .. } | Fact::ComponentEnded { .. } => {
                 one(Item::new(Normal, Bad, words::describe(observation)))

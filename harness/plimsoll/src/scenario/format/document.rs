@@ -105,6 +105,11 @@ pub struct NodeSpec {
     pub nodefs: Option<Located<Filesystem>>,
     /// A filesystem of its own for images and writable layers. Left out: one filesystem serves both.
     pub imagefs: Option<Located<Filesystem>>,
+    /// The most processes and threads that the node has, its own 100 to 200 included, so that the machine keeps some. Default 8192.
+    pub pids: Option<Located<Count>>,
+    /// Images that are there before the kubelet starts, which no pod uses: ballast for image garbage collection.
+    #[serde(default)]
+    pub images: Vec<Located<BallastImage>>,
     /// Labels of the Node object.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -118,6 +123,23 @@ pub struct NodeSpec {
     /// Fields of KubeletConfiguration (kubelet.config.k8s.io/v1beta1), verbatim. A map of thresholds replaces all of
     /// the kubelet's own defaults.
     pub kubelet: Option<Located<Tree>>,
+}
+
+/// An image of nothing but weight. The node makes it itself, without a registry.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BallastImage {
+    /// Its name; the node knows it as `docker.io/plimsoll/NAME:1`.
+    pub name: Located<Name>,
+    /// What it takes of its filesystem: half of it packed, half of it unpacked.
+    pub size: Located<Size>,
+    /// How many empty files are in it, each an inode. Default 0.
+    pub files: Option<Located<Count>>,
+    /// How many layers it has, none of them shared. Default 1.
+    pub layers: Option<Located<Count>>,
+    /// Whether it is pinned, so that the kubelet must leave it. Default false.
+    #[serde(default)]
+    pub pinned: bool,
 }
 
 /// A filesystem: its size, or size and number of inodes.

@@ -27,6 +27,11 @@ pub struct Expect {
     pub oom_kills: Option<Located<NamesOrNone>>,
     /// Exactly these were refused by the kubelet at admission. `none`: nobody.
     pub rejected: Option<Located<NamesOrNone>>,
+    /// Exactly these were evicted by the kubelet because they were over a limit of local storage, each over this one. `none`:
+    /// nobody was.
+    pub over_limit: Option<Located<OverLimit>>,
+    /// What the kubelet removed to get space back without evicting anybody, by node.
+    pub node_reclaimed: Option<Located<NodeReclaimed>>,
     /// What the kubelet said when it evicted.
     pub message: Option<Located<Vec<Located<Message>>>>,
     /// By eviction signal: the most time from the crossing of its threshold to the eviction. With `atLeast` also the
@@ -36,6 +41,84 @@ pub struct Expect {
     pub terminated: Option<Located<Entries<Located<Lasting>>>>,
     /// By workload with a controller: what became of the places of evicted pods.
     pub replaced: Option<Located<Entries<Located<Replaced>>>>,
+}
+
+/// Who was over which limit of local storage.
+#[derive(Debug, Clone)]
+pub struct OverLimit(
+    /// Workloads and limits; none for `none`.
+    pub Entries<Located<StorageLimit>>,
+);
+
+/// A limit of local storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum StorageLimit {
+    /// The `sizeLimit` of an emptyDir volume.
+    EmptyDir,
+    /// What all containers of the pod may use together.
+    Pod,
+    /// The `ephemeral-storage` limit of a container.
+    Container,
+}
+
+impl<'de> Deserialize<'de> for OverLimit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NoneOrEntries;
+
+        impl<'de> Visitor<'de> for NoneOrEntries {
+            type Value = OverLimit;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the word none, or a mapping of workloads to EmptyDir, Pod or Container")
+            }
+
+            fn visit_str<E: Error>(self, word: &str) -> Result<OverLimit, E> {
+                match word {
+                    "none" => Ok(OverLimit(Entries::default())),
+                    _ => Err(E::custom(format!(
+                        "over which limit? Expected a mapping such as `{{{word}: EmptyDir}}`, or none"
+                    ))),
+                }
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<OverLimit, A::Error> {
+                Entries::deserialize(MapAccessDeserializer::new(map)).map(OverLimit)
+            }
+        }
+
+        deserializer.deserialize_any(NoneOrEntries)
+    }
+}
+
+impl JsonSchema for OverLimit {
+    fn schema_name() -> Cow<'static, str> {
+        "OverLimit".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "The word none, or by workload the limit of local storage that it was over: EmptyDir, Pod or Container.",
+            "anyOf": [
+                { "type": "string", "enum": ["none"] },
+                { "type": "object", "additionalProperties": generator.subschema_for::<StorageLimit>() },
+            ],
+        })
+    }
+}
+
+/// What the kubelet removed from a node, as the container runtime tells it.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NodeReclaimed {
+    /// The node. Left out: the only one.
+    pub node: Option<Located<String>>,
+    /// How many images of `images` of the node and of `load` steps.
+    pub images: Option<Bounds<Count>>,
+    /// How many containers that had ended, of pods that were still there.
+    pub containers: Option<Bounds<Count>>,
+    /// Images that were there to the end.
+    #[serde(default)]
+    pub kept: Vec<Located<String>>,
 }
 
 /// What was available after the evictions.

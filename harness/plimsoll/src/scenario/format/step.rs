@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::document::BallastImage;
 use super::fill::{AnyFill, CpuFill, DiskFill, InodesFill, MemoryFill, PidsFill};
 use super::values::{Count, Names, Time};
 use crate::scenario::located::Located;
@@ -20,6 +21,8 @@ pub enum Step {
     Observe(Located<Time>),
     /// Change what a running filler holds, or fill on a node from outside every pod.
     Fill(Box<FillStep>),
+    /// Import images that no pod uses into a node that runs, as if they had been pulled.
+    Load(LoadStep),
     /// Create or replace these workloads and manifest objects.
     Apply(Names),
     /// Delete these workloads and manifest objects.
@@ -99,6 +102,16 @@ pub enum ConditionState {
     Raised,
     /// It was true, and is false again.
     Cleared,
+}
+
+/// Images for a node.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LoadStep {
+    /// The node. Left out: the only one.
+    pub node: Option<Located<String>>,
+    /// The images.
+    pub images: Located<Vec<Located<BallastImage>>>,
 }
 
 /// A change to what is filled: of a workload's fillers, or on a node. One of the two, and one resource.

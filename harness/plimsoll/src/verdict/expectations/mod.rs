@@ -3,7 +3,9 @@
 mod conditions;
 mod evicted;
 mod message;
+mod node_reclaimed;
 mod oom_kills;
+mod over_limit;
 mod reclaimed;
 mod rejected;
 mod replaced;
@@ -30,6 +32,8 @@ pub(super) fn judge(context: &Context<'_>, expect: &Expect) -> Judgement {
         Expect::Conditions(expected) => conditions::judge(context, expected, &mut case),
         Expect::OomKills(workloads) => oom_kills::judge(context, workloads, &mut case),
         Expect::Rejected(workloads) => rejected::judge(context, workloads, &mut case),
+        Expect::OverLimit(expected) => over_limit::judge(context, expected, &mut case),
+        Expect::NodeReclaimed(expected) => node_reclaimed::judge(context, expected, &mut case),
         Expect::Message(expected) => message::judge(context, expected, &mut case),
         Expect::Within { signal, lasting } => within::judge(context, signal, lasting, &mut case),
         Expect::Terminated { workload, lasting } => terminated::judge(context, workload, lasting, &mut case),
@@ -41,6 +45,11 @@ pub(super) fn judge(context: &Context<'_>, expect: &Expect) -> Judgement {
 /// What one eviction gave back of a signal; nothing where a sample is missing or stale.
 pub(super) fn reclaimed_by(context: &Context<'_>, eviction: &Eviction<'_>, signal: Signal) -> Option<i64> {
     reclaimed::of_eviction(context, eviction, signal).map(|reclaim| reclaim.amount())
+}
+
+/// The images of a node that the kubelet removed, and the pods whose ended containers it removed.
+pub(super) fn removed_from(context: &Context<'_>, node: &str) -> node_reclaimed::Removed {
+    node_reclaimed::Removed::of(context, node)
 }
 
 /// An expectation in a line.
@@ -78,6 +87,12 @@ pub(super) fn title(expect: &Expect) -> String {
         Expect::OomKills(workloads) => format!("OOM-killed: {}", words::list(workloads)),
         Expect::Rejected(workloads) if workloads.is_empty() => "no pod is rejected".to_owned(),
         Expect::Rejected(workloads) => format!("rejected at admission: {}", words::list(workloads)),
+        Expect::OverLimit(expected) if expected.is_empty() => "no pod is over a limit".to_owned(),
+        Expect::OverLimit(expected) => {
+            let over = expected.iter().map(|(name, limit)| format!("{name} ({limit})"));
+            format!("over a limit: {}", words::list(over))
+        }
+        Expect::NodeReclaimed(expected) => format!("reclaimed from {} itself", expected.node),
         Expect::Message(expected) => format!("the kubelet's message about {}", expected.workload),
         Expect::Within { signal, lasting } => {
             format!("from crossing the threshold of {signal} to the eviction {lasting}")

@@ -11,7 +11,7 @@ use super::super::context::{Context, Eviction};
 use super::super::coverage::STALE_SECONDS;
 use super::super::model::Evidence;
 use super::super::words;
-use crate::plan::{Band, Until};
+use crate::plan::{Band, Expect, Until};
 
 /// What one eviction gave back.
 pub(super) struct Reclaim {
@@ -39,6 +39,10 @@ pub(super) fn judge(
     };
     let amount = |amount: i64| words::amount(signal.name(), amount);
     let evictions = context.evictions_for(signal);
+    if evictions.is_empty() && expects_node_reclaim(context) {
+        judge_node_level(context, signal, band, minimum_reclaim, case);
+        return;
+    }
     if evictions.is_empty() {
         let doubts =
             context.history.absence_doubts(context.plan, |until| matches!(until, Until::Evictions(_)));
@@ -84,6 +88,77 @@ pub(super) fn judge(
         judge_minimum(context, &evictions, signal, case);
     }
     case.doubts(context.history.completeness_doubts());
+}
+
+/// Whether the scenario says that the kubelet gets space back without evicting.
+fn expects_node_reclaim(context: &Context<'_>) -> bool {
+    context.plan.expectations.iter().any(|line| matches!(line.expect, Expect::NodeReclaimed(_)))
+}
+
+/// What came back without an eviction: from the lowest point below the threshold to the highest after it.
+fn judge_node_level(
+    context: &Context<'_>,
+    signal: Signal,
+    band: &Band,
+    minimum_reclaim: bool,
+    case: &mut Case,
+) {
+    let history = &context.history;
+    let (began, ended) = (history.began(), history.ended());
+    let amount = |amount: i64| words::amount(signal.name(), amount);
+    let mut seen = false;
+    for node in &context.plan.nodes {
+        let thresholds = context.thresholds(&node.name, signal);
+        let Some(threshold) = thresholds.first() else { continue };
+        let spells = history.spells(&node.name, signal, threshold.value, began, ended);
+        let Some(spell) = spells.last() else { continue };
+        seen = true;
+        case.doubts(history.unsampled(&node.name, spell.first.at(), ended));
+        let lowest = history.least(&node.name, signal, spell.first.at(), spell.last.at());
+        let highest = history
+            .levels(&node.name, signal, spell.last.at(), ended)
+            .max_by_key(|(_, available)| *available);
+        let (Some((low, before)), Some((high, after))) = (lowest, highest) else { continue };
+        let evidence = || [low.evidence(), high.evidence()];
+        let back = after.saturating_sub(before);
+        let mut text = format!(
+            "{} came back on {} without an eviction, from {} to {}",
+            amount(back),
+            node.name,
+            amount(before),
+            amount(after)
+        );
+        if *band != Band::default() {
+            text.push_str(&format!("; expected {}", words::band(signal.name(), band)));
+        }
+        if band.holds(back) {
+            case.proven(text, evidence());
+        } else if band.at_most.is_some_and(|most| back > most) {
+            case.violated(text, evidence());
+        } else {
+            case.absent(text, evidence(), history.run_doubts());
+        }
+        if minimum_reclaim {
+            let wanted = threshold.value.saturating_add(threshold.minimum_reclaim);
+            let text = format!(
+                "{} were available on {} afterwards; threshold and minimum reclaim ask for {}",
+                amount(after),
+                node.name,
+                amount(wanted)
+            );
+            if after >= wanted {
+                case.proven(text, evidence());
+            } else {
+                case.absent(text, evidence(), history.run_doubts());
+            }
+        }
+    }
+    if !seen {
+        let doubts = history.absence_doubts(context.plan, |_| false);
+        let (nearest, evidence) = context.nearest();
+        let text = format!("{signal} was never below its threshold");
+        case.absent(std::iter::once(text).chain(nearest).collect::<Vec<_>>().join("; "), evidence, doubts);
+    }
 }
 
 /// What was available before and after one eviction; nothing where a sample is missing or stale.

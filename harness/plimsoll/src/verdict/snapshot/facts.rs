@@ -8,7 +8,7 @@ use plimsoll_eviction::signal::Signal;
 use plimsoll_node::report::OomScope;
 
 use super::super::context::{Context, Eviction};
-use super::super::expectations::reclaimed_by;
+use super::super::expectations::{reclaimed_by, removed_from};
 use super::super::model::{End, LocalStorageLimit, Preemptor};
 use super::super::words;
 use crate::observe::Timeline;
@@ -27,6 +27,10 @@ pub struct Facts {
     /// Whom the kernel killed and whose limit that was.
     oom_kills: BTreeSet<String>,
     rejected: BTreeSet<String>,
+    /// Who was over a limit of local storage, and what the kubelet said: its figures are the scenario's own.
+    over_limit: BTreeSet<String>,
+    /// What the kubelet removed from each node that was listened to: images, and ended containers of pods that completed.
+    removed: BTreeMap<String, BTreeSet<String>>,
     /// How much the evictions of each signal gave back.
     reclaimed: BTreeMap<String, i64>,
     /// How the pods of each workload ended.
@@ -39,9 +43,12 @@ impl Facts {
     pub fn of(plan: &Plan, timeline: &Timeline) -> Self {
         let context = Context::new(plan, timeline);
         let mut ends: BTreeMap<String, BTreeSet<&'static str>> = BTreeMap::new();
-        let mut rejected = BTreeSet::new();
+        let (mut rejected, mut over_limit) = (BTreeSet::new(), BTreeSet::new());
         for pod in context.ends.iter().filter(|pod| !pod.name.is_empty()) {
             ends.entry(pod.called().to_owned()).or_default().insert(end(&pod.end));
+            if let End::LocalStorageLimit { message, .. } = &pod.end {
+                over_limit.insert(format!("{}: {}", pod.called(), message.trim_end()));
+            }
             if let End::RejectedAtAdmission { reason, message } = &pod.end {
                 rejected.insert(format!("{}: {reason}: {}", pod.called(), message.trim_end()));
             }
@@ -51,6 +58,8 @@ impl Facts {
             conditions: conditions(&context),
             oom_kills: oom_kills(&context),
             rejected,
+            over_limit,
+            removed: removed(&context),
             reclaimed: reclaimed(&context),
             ends,
         }
@@ -81,6 +90,16 @@ impl Facts {
         list("conditions", conditions.collect());
         list("oomKills", self.oom_kills.iter().map(|kill| format!("- {kill}")).collect());
         list("rejected", self.rejected.iter().map(|rejected| format!("- {rejected}")).collect());
+        // Of most scenarios these are no subject, and so stand only where there is something to say.
+        if !self.over_limit.is_empty() {
+            list("overLimit", self.over_limit.iter().map(|over| format!("- {over}")).collect());
+        }
+        if !self.removed.is_empty() {
+            let removed = self.removed.iter().map(|(node, removed)| {
+                format!("  {node}: {}", removed.iter().cloned().collect::<Vec<_>>().join(", "))
+            });
+            list("removed", removed.collect());
+        }
         let reclaimed = self.reclaimed.iter().map(|(signal, amount)| {
             let kept = beside.and_then(|beside| kept_band(beside, signal));
             let band = kept.filter(|kept| kept.is_near(*amount)).unwrap_or_else(|| Band::of(*amount));
@@ -193,6 +212,23 @@ fn scope(scope: OomScope) -> &'static str {
         OomScope::Node => "the node's memory",
         OomScope::Unknown => "a limit that nothing names",
     }
+}
+
+fn removed(context: &Context<'_>) -> BTreeMap<String, BTreeSet<String>> {
+    let followed = context.plan.nodes.iter().filter(|node| context.plan.follows_runtime(node));
+    let completed =
+        |workload: &str| context.ends.iter().any(|pod| pod.called() == workload && pod.end == End::Completed);
+    followed
+        .map(|node| {
+            let removed = removed_from(context, &node.name);
+            let images = removed.images.into_keys().map(|name| format!("image {name}"));
+            let containers = removed.containers.into_values().map(|(workload, _)| workload);
+            // Whether the container of a pod that was evicted is removed in the same run is chance.
+            let containers = containers.filter(|workload| completed(workload));
+            (node.name.clone(), images.chain(containers.map(|name| format!("ended {name}"))).collect())
+        })
+        .filter(|(_, removed): &(String, BTreeSet<String>)| !removed.is_empty())
+        .collect()
 }
 
 fn reclaimed(context: &Context<'_>) -> BTreeMap<String, i64> {
