@@ -27,6 +27,8 @@ pub struct World {
     pub oom_kills: u32,
     /// Pods that were gone before anyone looked: UIDs of deleted ones.
     pub deleted: BTreeSet<String>,
+    /// UIDs of the pods that were ever seen of each workload.
+    pub known: BTreeMap<String, BTreeSet<String>>,
     /// When a node's condition was first seen true, by node and condition.
     pub raised: BTreeMap<(String, String), Timestamp>,
     /// The last report of each filler, by pod name.
@@ -47,6 +49,9 @@ impl World {
                     Some(Eviction::Rejected) => drop(self.rejected.insert(uid.clone())),
                     Some(Eviction::Evicted) => drop(self.evicted.insert(uid.clone())),
                     None => {}
+                }
+                if let Some(workload) = workload_of(pod) {
+                    self.known.entry(workload.to_owned()).or_default().insert(uid.clone());
                 }
                 self.pods.insert(uid, Pod::clone(pod));
             }
@@ -129,6 +134,11 @@ impl World {
             Until::Condition { node, condition, raised } => self.condition(node, condition, *raised),
             Until::Gone(names) => {
                 for name in names {
+                    // What was started a moment ago has no pods yet, and is not gone for that.
+                    let expected = plan.workloads.get(name).map_or(1, |workload| workload.pods) as usize;
+                    if self.known.get(name).map_or(0, BTreeSet::len) < expected {
+                        return Err(format!("not every pod of {name} was there yet"));
+                    }
                     let left = self.pods_of(name).find(|pod| !matches!(phase(pod), "Failed" | "Succeeded"));
                     if let Some(pod) = left {
                         return Err(format!(
@@ -287,6 +297,18 @@ mod tests {
         world.apply(Timestamp::UNIX_EPOCH, &evicted("a", "The node was low on resource: memory. "));
         assert_eq!(world.is_so(&until, &plan()), Err("web: 0 of 1 Running: pod web is Running".into()));
         world.apply(Timestamp::UNIX_EPOCH, &running("b"));
+        assert_eq!(world.is_so(&until, &plan()), Ok(()));
+    }
+
+    #[test]
+    fn a_pod_that_was_never_there_is_not_gone() {
+        let mut world = World::default();
+        let until = Until::Gone(vec!["web".into()]);
+        assert_eq!(world.is_so(&until, &plan()), Err("not every pod of web was there yet".into()));
+        world.apply(Timestamp::UNIX_EPOCH, &running("a"));
+        assert_eq!(world.is_so(&until, &plan()), Err("pod web is Running".into()));
+        let Fact::Pod(pod) = running("a") else { unreachable!("it is a pod") };
+        world.apply(Timestamp::UNIX_EPOCH, &Fact::PodDeleted(pod));
         assert_eq!(world.is_so(&until, &plan()), Ok(()));
     }
 
