@@ -49,7 +49,9 @@ pub(super) fn lower(
         .map(|object| object.name.as_str())
         .collect();
     for workload in &spec.workloads {
-        check(workload, nodes, &classes, findings);
+        let killed = spec.expect.oom_kills.iter().flat_map(|names| &names.value.0);
+        let dies = killed.into_iter().any(|name| name.value == workload.name.0);
+        check(workload, nodes, &classes, dies, findings);
         if let Some(priority) = &workload.priority {
             priorities.entry(priority.value).or_insert(priority.mark);
         }
@@ -102,7 +104,13 @@ fn priority_class(value: i64) -> Value {
 }
 
 /// What is wrong with a workload by itself.
-fn check(workload: &Located<Workload>, nodes: &[Node], classes: &BTreeSet<&str>, findings: &mut Findings) {
+fn check(
+    workload: &Located<Workload>,
+    nodes: &[Node],
+    classes: &BTreeSet<&str>,
+    dies: bool,
+    findings: &mut Findings,
+) {
     if let Some(node) = &workload.node {
         check_node(node, nodes, findings);
     }
@@ -145,7 +153,7 @@ fn check(workload: &Located<Workload>, nodes: &[Node], classes: &BTreeSet<&str>,
             "a workload can not be called `none`: the word stands for nobody in `expect`",
         );
     }
-    check_fill(workload, findings);
+    check_fill(workload, dies, findings);
 }
 
 pub(super) fn check_node(node: &Located<String>, nodes: &[Node], findings: &mut Findings) -> bool {
@@ -216,13 +224,14 @@ fn check_resource(resource: &Located<String>, what: &str, findings: &mut Finding
     }
 }
 
-fn check_fill(workload: &Workload, findings: &mut Findings) {
+/// What is wrong with its fill; that the kernel kills it is no fault where that is expected.
+fn check_fill(workload: &Workload, dies: bool, findings: &mut Findings) {
     let Some(fill) = &workload.fill else { return };
     let written = fill.any();
     fills::check(&written, Who::Pod, findings);
     let plan = fills::plan(&written, Who::Pod);
     let limit = workload.limits.iter().find(|(resource, _)| resource.value == "memory");
-    if let Some((_, limit)) = limit
+    if let Some((_, limit)) = limit.filter(|_| !dies)
         // Page cache is taken back at the limit, and nobody is killed.
         && matches!(plan.form, Some(Form::Anonymous | Form::Tmpfs))
         && written.amount.value.value > limit.value
