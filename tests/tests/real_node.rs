@@ -1,12 +1,15 @@
 //! Tier: real node. Every scenario of the catalogue runs on a real kubelet and must hold, its snapshot included; and
-//! expectations that are wrong on purpose must be violated. A node is explained while it is under pressure.
+//! expectations that are wrong on purpose must be violated. Those labelled `needs: pids-exclusive` run alone. A node is explained
+//! while it is under pressure.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use plimsoll_tests::{command, explain, needs};
+use serde_json::Value;
 
 /// The longest that one run may take, waiting for its turn included.
 const RUN_WITHIN: Duration = Duration::from_secs(400);
@@ -67,18 +70,39 @@ fn name(file: &Path) -> String {
     path.unwrap_or(file).with_extension("").display().to_string()
 }
 
+/// What keeps a scenario that counts process ids apart from all others: the kubelet counts those of the whole machine.
+static TURNS: RwLock<()> = RwLock::new(());
+
+/// Does something while no scenario that has to be alone runs, or, if this one has to be, while no other runs at all.
+fn in_turn<T>(file: &Path, work: impl FnOnce() -> Result<T, String>) -> Result<T, Failed> {
+    let plan =
+        command::run(&["plan", "--output", "json", &file.display().to_string()], RUN_WITHIN)?.expect(0)?;
+    let plan: Value = serde_json::from_str(&plan.output).map_err(|error| error.to_string())?;
+    let done = if plan["labels"]["needs"] == "pids-exclusive" {
+        let _alone = TURNS.write().unwrap_or_else(PoisonError::into_inner);
+        work()
+    } else {
+        let _beside = TURNS.read().unwrap_or_else(PoisonError::into_inner);
+        work()
+    };
+    done.map_err(Failed::from)
+}
+
 fn holds(file: &Path) -> Result<(), Failed> {
     if !file.with_extension("snap").is_file() {
         return Err("it has no snapshot beside it: run it with --accept, and review what is written".into());
     }
-    command::run(&["run", "--on", "host", &file.display().to_string()], RUN_WITHIN)?.expect(0)?;
-    Ok(())
+    in_turn(file, || {
+        command::run(&["run", "--on", "host", &file.display().to_string()], RUN_WITHIN)?.expect(0).map(drop)
+    })
 }
 
 /// Every finding but those of steps must be violated: each expectation of such a file is wrong on purpose.
 fn is_violated(file: &Path) -> Result<(), Failed> {
-    let ran = command::run(&["run", "--on", "host", "--json", "-", &file.display().to_string()], RUN_WITHIN)?
-        .expect(1)?;
+    let ran = in_turn(file, || {
+        let arguments = ["run", "--on", "host", "--json", "-", &file.display().to_string()];
+        command::run(&arguments, RUN_WITHIN)?.expect(1)
+    })?;
     let findings = ran.findings();
     let expected: Vec<&(String, String)> =
         findings.iter().filter(|(key, _)| key != "step" && key != "snapshot").collect();

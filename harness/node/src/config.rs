@@ -89,6 +89,9 @@ pub struct NodeConfig {
     pub pinned_images: Vec<String>,
     /// The image of pod sandboxes.
     pub sandbox_image: String,
+    /// The most tasks that the machine can have, as the node is to see it; absent for what the kernel says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid_max: Option<u64>,
     /// Images that are there before the kubelet starts and that nothing uses.
     #[serde(default)]
     pub ballast: Vec<BallastImage>,

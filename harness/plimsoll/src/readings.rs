@@ -10,29 +10,29 @@ pub fn take(plan: &mut Plan) -> Result<(), String> {
     if !readings::needed(plan) {
         return Ok(());
     }
-    let available = pids_available().ok_or(
+    let (maximum, running) = tasks().ok_or(
         "the process ids that this machine has left can not be read from /proc/sys/kernel/pid_max and /proc/loadavg, and a threshold depends on them",
     )?;
-    readings::resolve(plan, available);
+    readings::resolve(plan, maximum, running);
     Ok(())
 }
 
-/// The process ids that are left on the machine, as the kubelet counts them. Upstream: `pidlimit.Stats`.
-fn pids_available() -> Option<u64> {
+/// The tasks that the machine can have and those that it has, as the kubelet counts them. Upstream: `pidlimit.Stats`.
+fn tasks() -> Option<(u64, u64)> {
     let number = |name: &str| -> Option<u64> {
         std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok()?.trim().parse().ok()
     };
     let maximum = number("pid_max")?.min(number("threads-max").unwrap_or(u64::MAX));
     let load = std::fs::read_to_string("/proc/loadavg").ok()?;
     let running: u64 = load.split_whitespace().nth(3)?.split_once('/')?.1.parse().ok()?;
-    Some(maximum.saturating_sub(running))
+    Some((maximum, running))
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
     fn a_machine_has_process_ids_left() {
-        let left = super::pids_available();
-        assert!(left.is_none_or(|left| left > 0), "{left:?}");
+        let tasks = super::tasks();
+        assert!(tasks.is_none_or(|(maximum, running)| maximum > running), "{tasks:?}");
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn node(config: &NodeConfig) -> Result<(), InitError> {
     make_folder(Path::new("/run"))?;
     rustix::mount::mount("tmpfs", "/run", "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, Some(c"mode=755"))
         .map_err(InitError::context("mounting /run"))?;
-    kernel_settings()?;
+    kernel_settings(config.pid_max)?;
     memory_information(config.memory)?;
     writable_in_a_container()?;
     propagation("/", MountPropagationFlags::SHARED | MountPropagationFlags::REC)
@@ -107,10 +107,12 @@ fn machine_root() -> Result<(), InitError> {
     Ok(())
 }
 
-fn kernel_settings() -> Result<(), InitError> {
+fn kernel_settings(pid_max: Option<u64>) -> Result<(), InitError> {
     let folder = Path::new(RUN).join("kernel-settings");
     make_folder(&folder)?;
-    for (setting, value) in KERNEL_SETTINGS {
+    let fixed = KERNEL_SETTINGS.iter().map(|(setting, value)| (*setting, (*value).to_owned()));
+    let shown = pid_max.map(|maximum| ("kernel/pid_max", maximum.to_string()));
+    for (setting, value) in fixed.chain(shown) {
         let target = Path::new("/proc/sys").join(setting);
         if !target.exists() {
             continue;

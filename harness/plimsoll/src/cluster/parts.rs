@@ -136,6 +136,7 @@ fn node(
             machine_root: style.machine_root,
             pinned_images: vec![HOG_IMAGE.to_owned(), PAUSE_IMAGE.to_owned()],
             sandbox_image: PAUSE_IMAGE.to_owned(),
+            pid_max: plan.pid_max,
             ballast: plan.images.clone(),
             runtime_events,
         })),

@@ -76,6 +76,9 @@ pub struct NodePlan {
     /// The most processes and threads that it may have.
     #[serde(default = "default_pids")]
     pub pids: u64,
+    /// The most tasks that the machine can have, as the node is to see it; absent for what its kernel says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid_max: Option<u64>,
     /// Images that are there before the kubelet starts and that nothing uses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<BallastImage>,

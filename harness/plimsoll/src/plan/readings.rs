@@ -29,8 +29,16 @@ pub fn needed(plan: &Plan) -> bool {
     found
 }
 
-/// Puts every threshold that depends on the number of process ids that are available in figures.
-pub fn resolve(plan: &mut Plan, available: u64) {
+/// Puts every threshold that depends on the number of process ids that are available in figures, on a machine that can have
+/// so many tasks and has so many.
+///
+/// The nodes are shown that maximum. Since Linux 6.14 each process namespace has one of its own, and a node's would be another
+/// than the one that was read.
+pub fn resolve(plan: &mut Plan, maximum: u64, running: u64) {
+    let available = maximum.saturating_sub(running);
+    for node in &mut plan.nodes {
+        node.pid_max = Some(maximum);
+    }
     each(plan, |value| {
         let taken = value.as_str().and_then(below_reading).and_then(|below| quantity(below).ok());
         let taken = taken.and_then(|quantity| u64::try_from(quantity.value()).ok()).unwrap_or(0);
@@ -68,7 +76,8 @@ mod tests {
         }))
         .expect("a plan");
         assert!(needed(&plan));
-        resolve(&mut plan, 30_000);
+        resolve(&mut plan, 32_000, 2_000);
+        assert_eq!(plan.nodes[0].pid_max, Some(32_000));
         assert_eq!(
             plan.nodes[0].kubelet,
             json!({"evictionHard": {"pid.available": "26000", "nodefs.available": "10%"}})

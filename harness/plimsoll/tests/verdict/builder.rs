@@ -219,6 +219,7 @@ pub fn node_plan(name: &str, kubelet: Value) -> NodePlan {
         nodefs: FilesystemPlan { size: 1 << 31, inodes: None },
         imagefs: None,
         pids: 8192,
+        pid_max: None,
         images: Vec::new(),
         labels: BTreeMap::new(),
         taints: Vec::new(),

@@ -9,4 +9,5 @@ mod pods;
 mod properties;
 mod reports;
 mod snapshots;
+mod storage;
 mod timings;
