@@ -204,6 +204,9 @@ impl Prepared {
             steps: Vec::new(),
             omissions: Omissions::new(),
         };
+        if plan.nodes.iter().any(|node| !node.images.is_empty()) {
+            prepared.omissions.push("images that nothing uses are not modelled".to_owned());
+        }
         let mut classes = PriorityClasses::default();
         let applied = plan.steps.iter().filter_map(|step| match &step.action {
             Action::Apply(objects) => Some(objects.as_slice()),
@@ -342,6 +345,10 @@ impl Prepared {
                 PreparedStep::Apply(added.collect::<Result<_, _>>()?)
             }
             Action::Observe(time) => PreparedStep::Observe(micros(*time)),
+            Action::Load { .. } => {
+                self.omissions.push("a step imports images, which are not modelled".to_owned());
+                PreparedStep::Nothing
+            }
             Action::Fill { fill, .. } if !is_modelled(fill.resource, fill.form) => {
                 self.omissions.push(format!("a step fills {}, which is not modelled", filler::words(fill)));
                 PreparedStep::Nothing
