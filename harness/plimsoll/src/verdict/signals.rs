@@ -11,6 +11,7 @@ use serde::Deserialize as _;
 
 use super::coverage::STALE_SECONDS;
 use super::history::{History, Seen};
+use super::model::Evidence;
 use super::words;
 use crate::plan::NodePlan;
 
@@ -124,6 +125,17 @@ fn planned_capacity(node: &NodePlan, signal: Signal) -> Option<i64> {
         Signal::PidAvailable => None,
     };
     capacity.and_then(|capacity| i64::try_from(capacity).ok())
+}
+
+/// A sample as evidence of what it shows of one signal.
+pub(super) fn level_evidence(
+    sample: Seen<'_, Sample>,
+    node: &str,
+    signal: Signal,
+    available: i64,
+) -> Evidence {
+    let text = format!("{node}: {signal} {}", words::amount(signal.name(), available));
+    Evidence { text, ..sample.evidence() }
 }
 
 /// A stretch of time in which a signal was below a threshold.

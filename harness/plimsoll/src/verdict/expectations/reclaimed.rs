@@ -10,6 +10,7 @@ use super::super::case::Case;
 use super::super::context::{Context, Eviction};
 use super::super::coverage::STALE_SECONDS;
 use super::super::model::Evidence;
+use super::super::signals::level_evidence;
 use super::super::words;
 use crate::plan::{Band, Expect, Until};
 
@@ -119,7 +120,9 @@ fn judge_node_level(
             .levels(&node.name, signal, spell.last.at(), ended)
             .max_by_key(|(_, available)| *available);
         let (Some((low, before)), Some((high, after))) = (lowest, highest) else { continue };
-        let evidence = || [low.evidence(), high.evidence()];
+        let evidence = || {
+            [level_evidence(low, &node.name, signal, before), level_evidence(high, &node.name, signal, after)]
+        };
         let back = after.saturating_sub(before);
         let mut text = format!(
             "{} came back on {} without an eviction, from {} to {}",
@@ -175,7 +178,8 @@ pub(super) fn of_eviction(context: &Context<'_>, eviction: &Eviction<'_>, signal
     let (last, _) = history.levels(node, signal, from, eviction.decided.earliest).next_back()?;
     let (lowest, before) = history.least(node, signal, last.at(), ended)?;
     let (first, after) = history.levels(node, signal, ended, ended.checked_add(stale).ok()?).next()?;
-    Some(Reclaim { before, after, evidence: [lowest.evidence(), first.evidence()] })
+    let evidence = [level_evidence(lowest, node, signal, before), level_evidence(first, node, signal, after)];
+    Some(Reclaim { before, after, evidence })
 }
 
 /// Whether threshold and minimum reclaim together were met after the last eviction on each node.
