@@ -98,13 +98,15 @@ mod tests {
         let (one, other) = (image("docker.io/plimsoll/one:1"), image("docker.io/plimsoll/other:1"));
         // Half of it, since it is unpacked beside the archive; a file takes a record of the tar format besides.
         assert!((50_000..50_000 + 2600 * 512 + 40_000).contains(&one.len()), "{}", one.len());
-        let names = |archive: &[u8]| -> Vec<String> {
+        let blobs = |archive: &[u8]| -> Vec<String> {
             let text = String::from_utf8_lossy(archive).into_owned();
-            let blobs =
-                text.match_indices("blobs/sha256/").map(|(at, _)| text[at..].chars().take(77).collect());
-            blobs.collect()
+            let after = text.match_indices("blobs/sha256/").map(|(at, path)| &text[at + path.len()..]);
+            let digests = after.map(|rest| rest.chars().take_while(char::is_ascii_hexdigit).collect());
+            digests.filter(|digest: &String| digest.len() == 64).collect()
         };
-        assert!(names(&one).iter().all(|name| name.len() < 77 || !names(&other).contains(name)));
+        let others = blobs(&other);
+        assert!(others.len() >= 5, "three layers, a configuration and a manifest: {others:?}");
+        assert!(blobs(&one).iter().all(|digest| !others.contains(digest)));
         assert_eq!((0..3).map(|part| share(2500, 3, part)).sum::<u64>(), 2500);
     }
 }
