@@ -74,7 +74,7 @@ fn plans(selection: &Selection) -> Result<Vec<(PathBuf, Plan)>, Exit> {
         match resolve(&file) {
             Ok(mut lowered) => {
                 show(&lowered.warnings, false);
-                readings::resolve(&mut lowered.plan, Assumptions::default().process_ids);
+                readings::resolve(&mut lowered.plan, Assumptions::default().process_ids, 0);
                 plans.push((file, lowered.plan));
             }
             Err(diagnostics) => {

@@ -332,6 +332,11 @@ fn note_omissions(pod: &str, spec: &k8s_openapi::api::core::v1::PodSpec, omissio
         hook.is_some_and(|hook| hook.sleep.is_none())
     };
     note(all().any(hook), "a preStop hook other than sleep is taken to end at once");
+    let bounded = spec.volumes.iter().flatten().filter_map(|volume| volume.empty_dir.as_ref());
+    note(
+        bounded.into_iter().any(|volume| volume.size_limit.is_some()),
+        "the limit of a volume is not modelled",
+    );
 }
 
 /// The statistics of a pod, with every place that the model fills in.

@@ -35,6 +35,9 @@ pub fn needed(plan: &Plan) -> bool {
 /// The nodes are shown that maximum. Since Linux 6.14 each process namespace has one of its own, and a node's would be another
 /// than the one that was read.
 pub fn resolve(plan: &mut Plan, maximum: u64, running: u64) {
+    if !needed(plan) {
+        return;
+    }
     let available = maximum.saturating_sub(running);
     for node in &mut plan.nodes {
         node.pid_max = Some(maximum);

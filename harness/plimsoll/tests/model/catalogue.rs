@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use plimsoll::model::{Assumptions, predict};
-use plimsoll::plan::lower;
+use plimsoll::plan::{lower, readings};
 use plimsoll::scenario::load;
 
 fn scenarios(folder: &Path) -> Vec<PathBuf> {
@@ -25,7 +25,8 @@ fn what_holds_on_a_real_kubelet_is_predicted_to_hold_in_most_phases() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios");
     let mut looked_at = 0;
     for file in scenarios(&folder) {
-        let Ok(lowered) = load(&file).and_then(|loaded| lower(&loaded)) else { continue };
+        let Ok(mut lowered) = load(&file).and_then(|loaded| lower(&loaded)) else { continue };
+        readings::resolve(&mut lowered.plan, Assumptions::default().process_ids, 0);
         let prediction = predict(&lowered.plan, &Assumptions::default(), 40).expect("a prediction");
         if !prediction.omissions.is_empty() {
             continue;
