@@ -332,6 +332,8 @@ fn note_omissions(pod: &str, spec: &k8s_openapi::api::core::v1::PodSpec, omissio
         hook.is_some_and(|hook| hook.sleep.is_none())
     };
     note(all().any(hook), "a preStop hook other than sleep is taken to end at once");
+    let class = spec.priority_class_name.as_deref().unwrap_or_default();
+    note(class.starts_with("system-"), "what the kubelet preempts for a critical pod is not modelled");
     let bounded = spec.volumes.iter().flatten().filter_map(|volume| volume.empty_dir.as_ref());
     note(
         bounded.into_iter().any(|volume| volume.size_limit.is_some()),
