@@ -47,6 +47,11 @@ pub(super) fn reclaimed_by(context: &Context<'_>, eviction: &Eviction<'_>, signa
     reclaimed::of_eviction(context, eviction, signal).map(|reclaim| reclaim.amount())
 }
 
+/// Whether the scenario says that the kubelet gets space back besides evicting.
+pub(super) fn expects_node_reclaim(context: &Context<'_>) -> bool {
+    reclaimed::expects_node_reclaim(context)
+}
+
 /// The images of a node that the kubelet removed, and the pods whose ended containers it removed.
 pub(super) fn removed_from(context: &Context<'_>, node: &str) -> node_reclaimed::Removed {
     node_reclaimed::Removed::of(context, node)

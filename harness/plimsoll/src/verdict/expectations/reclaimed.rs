@@ -92,7 +92,7 @@ pub(super) fn judge(
 }
 
 /// Whether the scenario says that the kubelet gets space back without evicting.
-fn expects_node_reclaim(context: &Context<'_>) -> bool {
+pub(super) fn expects_node_reclaim(context: &Context<'_>) -> bool {
     context.plan.expectations.iter().any(|line| matches!(line.expect, Expect::NodeReclaimed(_)))
 }
 

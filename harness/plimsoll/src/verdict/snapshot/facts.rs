@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use plimsoll_eviction::message::{Offender, PodMessage};
-use plimsoll_eviction::signal::Signal;
+use plimsoll_eviction::signal::{Signal, StarvedResource};
 use plimsoll_node::report::OomScope;
 
 use super::super::context::{Context, Eviction};
-use super::super::expectations::{reclaimed_by, removed_from};
+use super::super::expectations::{expects_node_reclaim, reclaimed_by, removed_from};
 use super::super::model::{End, LocalStorageLimit, Preemptor};
 use super::super::words;
 use crate::observe::Timeline;
@@ -160,7 +160,11 @@ fn masked(context: &Context<'_>, eviction: &Eviction<'_>) -> String {
         .collect();
     let mut text = format!("The node was low on resource: {resource}.");
     if let Some(figures) = figures {
-        let threshold = if thresholds.len() == 1 { figures.threshold.to_string() } else { MASK.to_owned() };
+        // One that was computed from a reading of the machine is another in every run.
+        let computed = resource == StarvedResource::Pids
+            && context.node(eviction.node()).is_some_and(|node| node.pid_max.is_some());
+        let threshold =
+            if thresholds.len() == 1 && !computed { figures.threshold.to_string() } else { MASK.to_owned() };
         let _ = write!(text, " Threshold quantity: {threshold}, available: {MASK}.");
     }
     let offenders =
@@ -239,6 +243,10 @@ fn removed(context: &Context<'_>) -> BTreeMap<String, BTreeSet<String>> {
 
 fn reclaimed(context: &Context<'_>) -> BTreeMap<String, i64> {
     let mut reclaimed: BTreeMap<String, i64> = BTreeMap::new();
+    // Where the kubelet also removes images and containers, which of both a sample shows is chance.
+    if expects_node_reclaim(context) {
+        return reclaimed;
+    }
     for eviction in context.evictions() {
         let Some(signal) = context.main_signal_of(&eviction) else { continue };
         if let Some(amount) = reclaimed_by(context, &eviction, signal) {
