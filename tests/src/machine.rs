@@ -22,6 +22,8 @@ const SETTINGS: [&str; 12] = [
     "fs/inotify/max_user_watches",
 ];
 
+/// The kind of what runs.
+const PROCESSES: &str = "processes";
 /// How long the kernel may take to take away what has ended.
 const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 
@@ -45,7 +47,7 @@ pub fn state() -> State {
         ("loop devices", loop_devices()),
         ("cgroups", cgroups()),
         ("runs", names("/var/lib/plimsoll/runs")),
-        ("processes", processes()),
+        (PROCESSES, processes()),
     ])
 }
 
@@ -55,7 +57,10 @@ pub fn difference(before: &State, after: &State) -> Vec<String> {
     let mut differences = Vec::new();
     for (kind, was) in before {
         let is = after.get(kind).map(Vec::as_slice).unwrap_or_default();
-        let gone = was.iter().filter(|line| !is.contains(line)).map(|line| format!("{kind}: gone: {line}"));
+        // What an earlier run's end had not taken away yet may go meanwhile.
+        let may_go = *kind == PROCESSES;
+        let gone = was.iter().filter(|line| !may_go && !is.contains(line));
+        let gone = gone.map(|line| format!("{kind}: gone: {line}"));
         let new = is.iter().filter(|line| !was.contains(line)).map(|line| format!("{kind}: new: {line}"));
         differences.extend(gone.chain(new));
     }
@@ -142,7 +147,7 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<String>) {
     }
 }
 
-/// Programs of a node that run somewhere on this machine.
+/// Programs of a node that run somewhere on this machine, each with its process identifier, so that no other takes its place.
 fn processes() -> Vec<String> {
     const OURS: [&str; 10] = [
         "plimsoll-node",
@@ -157,7 +162,9 @@ fn processes() -> Vec<String> {
         "loop-mount",
     ];
     let name = |process: String| {
-        fs::read_to_string(format!("/proc/{process}/comm")).ok().map(|name| name.trim().to_owned())
+        fs::read_to_string(format!("/proc/{process}/comm"))
+            .ok()
+            .map(|name| format!("{} {process}", name.trim()))
     };
     let running = names("/proc")
         .into_iter()
