@@ -11,6 +11,6 @@ mod selector;
 mod shard;
 
 pub use admission::Admission;
-pub use needs::{Needs, Room};
+pub use needs::{Needs, Room, meminfo};
 pub use selector::{SelectorError, selector};
 pub use shard::{Shard, ShardError};

@@ -75,20 +75,24 @@ impl Room {
     /// What this machine has free, with runs in this folder; what can not be read does not bound.
     #[must_use]
     pub fn of_machine(runs: &Path, scenarios: usize) -> Self {
-        let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let available = meminfo.lines().find_map(|line| {
-            line.strip_prefix("MemAvailable:")?.split_whitespace().next()?.parse::<u64>().ok()
-        });
         // The folder may not be there before the first run.
         let existing = runs.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
         let disk = rustix::fs::statvfs(existing).map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
-            memory: available
-                .map_or(u64::MAX, |available| available.saturating_mul(1024).saturating_sub(LEFT_MEMORY)),
+            memory: meminfo("MemAvailable")
+                .map_or(u64::MAX, |available| available.saturating_sub(LEFT_MEMORY)),
             disk: disk.unwrap_or(u64::MAX),
             processor: cores as u64 * 1000,
             scenarios,
         }
     }
+}
+
+/// A figure of this machine's memory in bytes, by its name in `/proc/meminfo`; absent where it can not be read.
+#[must_use]
+pub fn meminfo(name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let figure = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    figure.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }

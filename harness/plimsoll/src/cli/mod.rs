@@ -10,6 +10,7 @@ mod outputs;
 mod predict;
 mod run;
 mod select;
+mod signals;
 mod sweep;
 mod sweep_confirm;
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::diagnostic::nearest;
 use super::schema::schema;
+use crate::verdict::words::wrapped;
 
 /// How wide descriptions are written.
 const WIDTH: usize = 100;
@@ -198,18 +199,7 @@ fn description(schema: &Value) -> Option<&str> {
 }
 
 fn wrap(text: &mut String, indent: usize, words: &str) {
-    let mut line = String::new();
-    for word in words.split_whitespace() {
-        if !line.is_empty() && indent + line.chars().count() + 1 + word.chars().count() > WIDTH {
-            let _ = writeln!(text, "{:indent$}{line}", "");
-            line.clear();
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    if !line.is_empty() {
+    for line in wrapped(words, WIDTH - indent).into_iter().filter(|line| !line.is_empty()) {
         let _ = writeln!(text, "{:indent$}{line}", "");
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::summary::{Brief, Summary};
+use crate::verdict::words::wrapped;
 
 const WIDTH: usize = 960;
 const HEIGHT: usize = 540;
@@ -22,7 +23,7 @@ const NOTHING: [u8; 3] = [0xc8, 0xc8, 0xc8];
 #[must_use]
 pub fn svg(summary: &Summary<'_>) -> String {
     let sentences: Vec<String> =
-        summary.recommendation().iter().flat_map(|sentence| lines(sentence, 130)).collect();
+        summary.recommendation().iter().flat_map(|sentence| wrapped(sentence, 130)).collect();
     let bottom = 96 + sentences.len() * 17;
     let height = TOP + HEIGHT + bottom;
     let mut svg = format!(
@@ -215,23 +216,4 @@ fn text(svg: &mut String, x: f64, y: f64, style: &str, words: &str) {
 
 fn escaped(words: &str) -> String {
     words.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-fn lines(words: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in words.split_whitespace() {
-        let full = lines
-            .last()
-            .is_some_and(|line| !line.is_empty() && line.chars().count() + word.chars().count() >= width);
-        if full {
-            lines.push(String::new());
-        }
-        if let Some(line) = lines.last_mut() {
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
-    lines
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use clap::ValueEnum;
 use plimsoll_eviction::duration::parse_duration;
 use plimsoll_eviction::layout::FilesystemLayout;
-use tokio_util::sync::CancellationToken;
 
 use self::screen::Screen;
 use super::check::bad_input;
+use super::signals::cancelled_by_signals;
 use super::{Exit, print, runtime};
 use crate::explain::live;
 use crate::explain::{Document, Documents, InputError, Look, Refusal, text};
@@ -223,7 +223,7 @@ async fn live(arguments: &ExplainArguments, context: &str, node: &str, given: Op
         Ok(client) => client,
         Err(error) => return could_not(&error.to_string()),
     };
-    let cancel = interrupted();
+    let cancel = cancelled_by_signals(|_| {});
     let place = format!("context {context}, node {node}");
     let ask = async || {
         tokio::select! {
@@ -275,24 +275,6 @@ async fn live(arguments: &ExplainArguments, context: &str, node: &str, given: Op
 
 fn refused(place: &str, refusals: &[Refusal]) -> String {
     refusals.iter().map(|refusal| format!("{place}: {refusal}")).collect::<Vec<_>>().join("\nerror: ")
-}
-
-/// A token that SIGINT and SIGTERM cancel.
-fn interrupted() -> CancellationToken {
-    let token = CancellationToken::new();
-    let cancel = token.clone();
-    tokio::spawn(async move {
-        let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-        else {
-            return;
-        };
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        }
-        cancel.cancel();
-    });
-    token
 }
 
 #[cfg(test)]

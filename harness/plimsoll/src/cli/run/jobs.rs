@@ -11,8 +11,9 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::job::{self, Common, Done, Ended};
 use super::screen::{Telling, Told};
-use super::{Conduct, Job, Jobs, RunArguments, cancelled_by_signals, screen};
+use super::{Conduct, Job, Jobs, RunArguments, screen, stopped};
 use crate::catalogue::{Admission, Needs, Room};
+use crate::cli::signals::cancelled_by_signals;
 use crate::cli::{Exit, On};
 use crate::cluster::{self, Place, state::state_folder};
 use crate::observe::{Fact, Observation};
@@ -59,7 +60,7 @@ pub(in crate::cli) async fn conduct(
     for run in cluster::clean().await.map_err(|error| error.to_string())? {
         eprintln!("removed what run {run} left, whose process is gone");
     }
-    let cancel = cancelled_by_signals();
+    let cancel = cancelled_by_signals(stopped);
     let common = Common { conduct, place, programs: &programs, cancel: &cancel };
     let mut together = Together::of(&common, jobs, &telling, over).await;
     together.trouble.extend(telling.into_inner().unwrap_or_else(PoisonError::into_inner).finish().err());

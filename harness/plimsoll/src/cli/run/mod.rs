@@ -8,14 +8,13 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use tokio_util::sync::CancellationToken;
-
 use self::screen::Screen;
 use super::check::{bad_input, resolve_for, show};
 use super::outputs::Outputs;
 use super::select::Selection;
 use super::{BundleChoice, Exit, On, runtime};
 use crate::bundle::Bundle;
+use crate::catalogue::meminfo;
 use crate::plan::Plan;
 use crate::report::{Board, Terminal};
 
@@ -192,12 +191,7 @@ fn may_keep_kubeconfig(path: &Path, scenarios: usize) -> Result<(), String> {
 
 /// This machine's memory in bytes; without bound where it can not be read, since then nothing can be said against a plan.
 fn machine_memory() -> u64 {
-    let read = || -> Option<u64> {
-        let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-        let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-        total.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
-    };
-    read().unwrap_or(u64::MAX)
+    meminfo("MemTotal").unwrap_or(u64::MAX)
 }
 
 /// What people read.
@@ -210,27 +204,11 @@ fn screen(arguments: &RunArguments, scenarios: usize) -> Screen {
     }
 }
 
-/// A token that SIGINT and SIGTERM cancel. A second signal ends the process at once.
-fn cancelled_by_signals() -> CancellationToken {
-    let token = CancellationToken::new();
-    let cancel = token.clone();
-    tokio::spawn(async move {
-        let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-        else {
-            return;
-        };
-        loop {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            if cancel.is_cancelled() {
-                eprintln!("stopped at once; `plimsoll clean` removes what is left");
-                std::process::exit(Exit::Interrupted.code().into());
-            }
-            eprintln!("stopping: the cluster is being ended (again to stop at once)");
-            cancel.cancel();
-        }
-    });
-    token
+/// What is said when somebody stops a run. A second signal ends the process at once.
+fn stopped(again: bool) {
+    if again {
+        eprintln!("stopped at once; `plimsoll clean` removes what is left");
+        std::process::exit(Exit::Interrupted.code().into());
+    }
+    eprintln!("stopping: the cluster is being ended (again to stop at once)");
 }

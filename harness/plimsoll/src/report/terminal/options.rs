@@ -6,6 +6,7 @@ use indicatif::ProgressDrawTarget;
 use owo_colors::OwoColorize;
 
 use super::news::Tone;
+use crate::verdict::words;
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -67,20 +68,7 @@ impl TerminalOptions {
     /// A text in lines that keep within the width, each behind the indent.
     pub(crate) fn wrap(&self, indent: &str, text: &str) -> Vec<String> {
         let room = usize::from(self.width).saturating_sub(indent.len()).max(20);
-        let mut lines = Vec::new();
-        let mut line = String::new();
-        for word in text.split_whitespace() {
-            if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > room {
-                lines.push(format!("{indent}{line}"));
-                line.clear();
-            }
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-        lines.push(format!("{indent}{line}"));
-        lines
+        words::wrapped(text, room).into_iter().map(|line| format!("{indent}{line}")).collect()
     }
 
     /// A text in the colour of its tone, where colour is wanted.
