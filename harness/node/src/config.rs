@@ -54,6 +54,71 @@ pub struct ControlPlaneConfig {
     /// The address that nodes reach it by; absent to take the one of the default route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Ipv4Addr>,
+    /// What it does otherwise than it does by itself.
+    #[serde(default)]
+    pub settings: ControlPlaneSettings,
+}
+
+/// How soon the control plane acts on nodes that fail. What is absent stays as Kubernetes has it. Durations are seconds
+/// where they are written down.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ControlPlaneSettings {
+    /// `--node-monitor-grace-period` of the controller manager: how long a node may say nothing before it is unknown.
+    #[serde(skip_serializing_if = "Option::is_none", with = "optional_duration_seconds")]
+    pub node_monitor_grace_period: Option<Duration>,
+    /// `--node-monitor-period`: how often it looks at all nodes.
+    #[serde(skip_serializing_if = "Option::is_none", with = "optional_duration_seconds")]
+    pub node_monitor_period: Option<Duration>,
+    /// `--node-eviction-rate`: nodes a second and zone that get their NoExecute taint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_eviction_rate: Option<f64>,
+    /// `--secondary-node-eviction-rate`: the same in a large zone of which too much has failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secondary_node_eviction_rate: Option<f64>,
+    /// `--unhealthy-zone-threshold`: the share of a zone from which too much of it has failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unhealthy_zone_threshold: Option<f64>,
+    /// `--large-cluster-size-threshold`: the most nodes of a zone that is not large.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub large_cluster_size_threshold: Option<u32>,
+    /// `--terminated-pod-gc-threshold`: how many ended pods are kept; 0 keeps all.
+    #[serde(rename = "terminatedPodGCThreshold", skip_serializing_if = "Option::is_none")]
+    pub terminated_pod_gc_threshold: Option<u32>,
+    /// `--default-not-ready-toleration-seconds` of the API server: what a pod gets that says nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_not_ready_toleration_seconds: Option<u32>,
+    /// `--default-unreachable-toleration-seconds` of the API server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_unreachable_toleration_seconds: Option<u32>,
+}
+
+/// Durations that may be absent, as seconds with fractions.
+pub mod optional_duration_seconds {
+    use super::{Deserialize, Duration, Serialize};
+
+    /// Writes seconds.
+    ///
+    /// # Errors
+    /// The serializer's own.
+    pub fn serialize<S: serde::Serializer>(
+        duration: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        duration.map(|duration| duration.as_secs_f64()).serialize(serializer)
+    }
+
+    /// Reads seconds.
+    ///
+    /// # Errors
+    /// When they are not a length of time.
+    pub fn deserialize<'de, D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Option::<f64>::deserialize(deserializer)?
+            .map(|seconds| Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom))
+            .transpose()
+    }
 }
 
 /// One node.

@@ -275,3 +275,19 @@ fn a_machine_that_is_too_small_is_said_so() {
     assert_eq!(problem.code, Code::E0021);
     assert_eq!(loaded.sources.diagnostic(problem).location.line, 5);
 }
+
+#[test]
+fn the_control_plane_is_set_by_the_names_of_its_flags() {
+    let settings = plan(
+        "  cluster:\n    controlPlane: {nodeMonitorGracePeriod: 4s, nodeEvictionRate: 0.5, terminatedPodGCThreshold: 3, defaultUnreachableTolerationSeconds: 0}\n  \
+         workloads: [{name: one}]\n  steps: [{start: one}, {wait: {for: Running, within: 30s}}]\n  expect: {survive: one}\n",
+    )
+    .control_plane;
+    let expected = json!({
+        "nodeMonitorGracePeriod": 4.0,
+        "nodeEvictionRate": 0.5,
+        "terminatedPodGCThreshold": 3,
+        "defaultUnreachableTolerationSeconds": 0,
+    });
+    assert_eq!(serde_json::to_value(settings).expect("JSON"), expected);
+}

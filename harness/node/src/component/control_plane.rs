@@ -1,9 +1,10 @@
 //! etcd, the API server, the controller manager, the scheduler.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use super::{Component, pki_file};
-use crate::config::{API_PORT, RUN};
+use crate::config::{API_PORT, ControlPlaneSettings, RUN};
 
 const ETCD_CLIENT: &str = "http://127.0.0.1:2379";
 const ETCD_PEER: &str = "http://127.0.0.1:2380";
@@ -28,8 +29,8 @@ pub fn etcd() -> Component {
 /// tainted as not ready when they are created: the controller that takes such taints away comes seconds later than
 /// the first Ready node. Every later taint comes from that controller, as always.
 #[must_use]
-pub fn apiserver(address: Ipv4Addr) -> Component {
-    Component::new(
+pub fn apiserver(address: Ipv4Addr, settings: &ControlPlaneSettings) -> Component {
+    let mut component = Component::new(
         "kube-apiserver",
         [
             format!("--advertise-address={address}"),
@@ -55,14 +56,25 @@ pub fn apiserver(address: Ipv4Addr) -> Component {
             "--service-cluster-ip-range=10.96.0.0/16".into(),
             "-v=1".into(),
         ],
-    )
+    );
+    component.set([
+        (
+            "default-not-ready-toleration-seconds",
+            settings.default_not_ready_toleration_seconds.map(|seconds| seconds.to_string()),
+        ),
+        (
+            "default-unreachable-toleration-seconds",
+            settings.default_unreachable_toleration_seconds.map(|seconds| seconds.to_string()),
+        ),
+    ]);
+    component
 }
 
 /// The controller manager. Its client limits are lifted: they are the real brake otherwise, and no subject here.
 #[must_use]
-pub fn controller_manager() -> Component {
+pub fn controller_manager(settings: &ControlPlaneSettings) -> Component {
     let kubeconfig = format!("{RUN}/controller-manager.kubeconfig");
-    Component::new(
+    let mut component = Component::new(
         "kube-controller-manager",
         [
             format!("--kubeconfig={kubeconfig}"),
@@ -78,7 +90,26 @@ pub fn controller_manager() -> Component {
             "--profiling=false".into(),
             "-v=1".into(),
         ],
-    )
+    );
+    let number = |number: f64| number.to_string();
+    component.set([
+        ("node-monitor-grace-period", settings.node_monitor_grace_period.map(duration)),
+        ("node-monitor-period", settings.node_monitor_period.map(duration)),
+        ("node-eviction-rate", settings.node_eviction_rate.map(number)),
+        ("secondary-node-eviction-rate", settings.secondary_node_eviction_rate.map(number)),
+        ("unhealthy-zone-threshold", settings.unhealthy_zone_threshold.map(number)),
+        (
+            "large-cluster-size-threshold",
+            settings.large_cluster_size_threshold.map(|nodes| nodes.to_string()),
+        ),
+        ("terminated-pod-gc-threshold", settings.terminated_pod_gc_threshold.map(|pods| pods.to_string())),
+    ]);
+    component
+}
+
+/// A duration as Go reads it.
+fn duration(duration: Duration) -> String {
+    format!("{}s", duration.as_secs_f64())
 }
 
 /// The scheduler.
@@ -99,4 +130,31 @@ pub fn scheduler() -> Component {
             "-v=1".into(),
         ],
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_becomes_a_flag_and_nothing_else_does() {
+        let settings = ControlPlaneSettings {
+            node_monitor_grace_period: Some(Duration::from_millis(8500)),
+            node_eviction_rate: Some(0.1),
+            default_unreachable_toleration_seconds: Some(0),
+            ..ControlPlaneSettings::default()
+        };
+        let plain = ControlPlaneSettings::default();
+        let added = |with: Component, without: Component| -> Vec<String> {
+            with.arguments.into_iter().filter(|argument| !without.arguments.contains(argument)).collect()
+        };
+        assert_eq!(
+            added(controller_manager(&settings), controller_manager(&plain)),
+            ["--node-monitor-grace-period=8.5s", "--node-eviction-rate=0.1"]
+        );
+        assert_eq!(
+            added(apiserver(Ipv4Addr::LOCALHOST, &settings), apiserver(Ipv4Addr::LOCALHOST, &plain)),
+            ["--default-unreachable-toleration-seconds=0"]
+        );
+    }
 }

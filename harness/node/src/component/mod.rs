@@ -23,6 +23,12 @@ impl Component {
     fn new<const N: usize>(name: &'static str, arguments: [String; N]) -> Self {
         Self { name, arguments: arguments.into() }
     }
+
+    /// Adds the flags that have a value.
+    fn set<const N: usize>(&mut self, flags: [(&str, Option<String>); N]) {
+        let set = flags.into_iter().filter_map(|(flag, value)| Some(format!("--{flag}={}", value?)));
+        self.arguments.extend(set);
+    }
 }
 
 /// A file of a node's credentials.

@@ -10,7 +10,7 @@ use super::{
     InitError, Voice, cgroup, control, images, kernel_log, mounts, network, runtime_events, sampler,
 };
 use crate::component::{self, Component, kubeconfig};
-use crate::config::{API_PORT, ControlPlaneConfig, InitConfig, NodeConfig, RUN};
+use crate::config::{API_PORT, ControlPlaneConfig, ControlPlaneSettings, InitConfig, NodeConfig, RUN};
 
 /// How long etcd and the API server may take to listen.
 const LISTEN_WITHIN: Duration = Duration::from_secs(60);
@@ -43,9 +43,9 @@ pub(super) fn control_plane(
         write(&format!("{client}.kubeconfig"), &text)?;
     }
     let starter = supervisor.clone();
-    let speaker = voice.clone();
+    let (speaker, settings) = (voice.clone(), role.settings);
     std::thread::spawn(move || {
-        if let Err(error) = start_after_etcd(&starter, &speaker, address) {
+        if let Err(error) = start_after_etcd(&starter, &speaker, address, &settings) {
             speaker.fatal(&error.0);
             std::process::exit(1);
         }
@@ -53,13 +53,18 @@ pub(super) fn control_plane(
     supervisor.run()
 }
 
-fn start_after_etcd(supervisor: &Supervisor, voice: &Voice, address: Ipv4Addr) -> Result<(), InitError> {
+fn start_after_etcd(
+    supervisor: &Supervisor,
+    voice: &Voice,
+    address: Ipv4Addr,
+    settings: &ControlPlaneSettings,
+) -> Result<(), InitError> {
     wait_for_port(2379, "etcd")?;
     voice.phase("etcd");
-    supervisor.start(&component::apiserver(address))?;
+    supervisor.start(&component::apiserver(address, settings))?;
     wait_for_port(API_PORT, "kube-apiserver")?;
     voice.phase("apiserver listens");
-    for component in [component::scheduler(), component::controller_manager()] {
+    for component in [component::scheduler(), component::controller_manager(settings)] {
         // The controller manager gives up where the API server is not healthy after ten seconds, as on a busy machine.
         let process = supervisor.start_patiently(&component, HEALTHY_WITHIN)?;
         // Until the API server answers they can do nothing but take processor time from it.

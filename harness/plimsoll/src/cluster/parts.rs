@@ -61,7 +61,7 @@ pub struct Parts {
 pub fn make(plan: &Plan, run: &str, addresses: &Addresses, style: Style) -> Result<Parts, PkiError> {
     let authority = Authority::new(run)?;
     let mut files = BTreeMap::new();
-    files.insert(CONTROL_PLANE.to_owned(), control_plane(run, &authority, addresses, style)?);
+    files.insert(CONTROL_PLANE.to_owned(), control_plane(plan, run, &authority, addresses, style)?);
     for node in &plan.nodes {
         files.insert(
             node.name.clone(),
@@ -73,6 +73,7 @@ pub fn make(plan: &Plan, run: &str, addresses: &Addresses, style: Style) -> Resu
 }
 
 fn control_plane(
+    plan: &Plan,
     run: &str,
     authority: &Authority,
     addresses: &Addresses,
@@ -88,7 +89,10 @@ fn control_plane(
     let config = InitConfig {
         run: run.to_owned(),
         name: CONTROL_PLANE.to_owned(),
-        role: Role::ControlPlane(ControlPlaneConfig { address: addresses.control_plane }),
+        role: Role::ControlPlane(ControlPlaneConfig {
+            address: addresses.control_plane,
+            settings: plan.control_plane,
+        }),
         lifeline: style.lifeline,
     };
     let (private, public) = signing_key()?;

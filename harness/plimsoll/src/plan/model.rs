@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub use plimsoll_hog::report::{Form, Resource};
-pub use plimsoll_node::config::BallastImage;
+use plimsoll_node::config::optional_duration_seconds;
+pub use plimsoll_node::config::{BallastImage, ControlPlaneSettings};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -33,6 +34,9 @@ pub struct Plan {
     pub labels: BTreeMap<String, String>,
     /// The Kubernetes version of the bundle to run on, such as `1.36.3`.
     pub kubernetes: String,
+    /// How the control plane is set.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub control_plane: ControlPlaneSettings,
     /// The nodes, at least one.
     pub nodes: Vec<NodePlan>,
     /// Objects that are created before the first step, in order: priority classes, then manifests that no
@@ -99,6 +103,10 @@ pub struct NodePlan {
 
 /// The most processes and threads of a node that says nothing of them.
 pub const DEFAULT_PIDS: u64 = 8192;
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
 
 fn default_pids() -> u64 {
     DEFAULT_PIDS
@@ -555,25 +563,5 @@ pub mod duration_seconds {
     /// When they are not a length of time.
     pub fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         Duration::try_from_secs_f64(f64::deserialize(deserializer)?).map_err(serde::de::Error::custom)
-    }
-}
-
-mod optional_duration_seconds {
-    use super::*;
-
-    #[expect(clippy::ref_option, reason = "serde's `with` hands it over so")]
-    pub(super) fn serialize<S: serde::Serializer>(
-        duration: &Option<Duration>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        duration.map(|duration| duration.as_secs_f64()).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Duration>, D::Error> {
-        Option::<f64>::deserialize(deserializer)?
-            .map(|seconds| Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom))
-            .transpose()
     }
 }

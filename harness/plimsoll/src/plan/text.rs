@@ -16,6 +16,7 @@ use super::model::*;
 pub fn text(plan: &Plan) -> String {
     let mut page = Page { text: String::new(), plan };
     page.head();
+    page.control_plane();
     page.nodes();
     page.objects();
     page.workloads();
@@ -68,6 +69,20 @@ impl Page<'_> {
         }
         for (key, value) in &self.plan.labels {
             self.line(0, format_args!("{key}={value}"));
+        }
+    }
+
+    /// The settings by the names that the scenario has for them, which are those in which they are written down.
+    fn control_plane(&mut self) {
+        let settings = serde_json::to_value(self.plan.control_plane).unwrap_or_default();
+        let settings: Vec<_> = settings.as_object().into_iter().flatten().collect();
+        if settings.is_empty() {
+            return;
+        }
+        self.title("control plane");
+        for (name, value) in settings {
+            let unit = if name.ends_with("Period") { "s" } else { "" };
+            self.line(2, format_args!("{name} {value}{unit}"));
         }
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use plimsoll::observe::{Fact, StepOutcome, Timeline};
 use plimsoll::plan::{
-    Action, Expect, Expectation, FilesystemPlan, Location, NodePlan, Plan, PlannedStep, Until, Wait,
-    WorkloadPlan,
+    Action, ControlPlaneSettings, Expect, Expectation, FilesystemPlan, Location, NodePlan, Plan, PlannedStep,
+    Until, Wait, WorkloadPlan,
 };
 use plimsoll::verdict::{State, Verdict, judge};
 use plimsoll_node::report::{FilesystemSample, MemorySample, OomKill, OomScope, PodSample, Sample};
@@ -241,6 +241,7 @@ impl Run {
             description: None,
             labels: BTreeMap::new(),
             kubernetes: "1.36.3".into(),
+            control_plane: ControlPlaneSettings::default(),
             nodes: vec![node_plan("worker", kubelet)],
             objects: Vec::new(),
             workloads: [workload("steady", 1), workload("idler", 1), workload("greedy", 1)].into(),

@@ -1,7 +1,7 @@
 //! The function as a whole, and what its parts hand each other.
 
 use super::names::Names;
-use super::{arithmetic, cluster, expectations, objects, steps, workloads};
+use super::{arithmetic, cluster, control_plane, expectations, objects, steps, workloads};
 use crate::plan::Plan;
 use crate::scenario::format::document::DEFAULT_KUBERNETES;
 use crate::scenario::tree::Mark;
@@ -72,6 +72,8 @@ pub fn lower(loaded: &Loaded) -> Result<Lowered, Diagnostics> {
     let at = |mark: Mark| loaded.sources.locate(mark);
 
     let nodes = cluster::nodes(spec.cluster.as_ref(), loaded, &mut findings);
+    let settings = spec.cluster.as_ref().and_then(|cluster| cluster.control_plane.as_ref());
+    let settings = control_plane::settings(settings, &nodes, &mut findings);
     let manifests = objects::read(&loaded.objects, &mut findings);
     let mut names = Names::new(spec, &manifests, &nodes, &mut findings);
     let (workloads, mut before) = workloads::lower(spec, &names, &manifests, &nodes, &at, &mut findings);
@@ -96,6 +98,7 @@ pub fn lower(loaded: &Loaded) -> Result<Lowered, Diagnostics> {
         labels: metadata.labels.clone(),
         kubernetes: kubernetes(loaded)
             .map_or_else(|| DEFAULT_KUBERNETES.to_owned(), |version| version.value.clone()),
+        control_plane: settings,
         nodes: nodes.into_iter().map(|node| node.plan).collect(),
         objects: before,
         workloads,

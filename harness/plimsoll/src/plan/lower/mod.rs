@@ -1,7 +1,7 @@
 //! From a scenario to a plan: a pure function that finds everything that is wrong on the way.
 //!
 //! - [`lower`]: the function.
-//! - `cluster`: nodes; `kubelet`: what can be known of their configuration.
+//! - `cluster`: nodes; `kubelet`: what can be known of their configuration; `control_plane`: how it is set.
 //! - `objects`: manifests; `workloads`: pods that fill; `fills`: what they take; `names`: who is called what.
 //! - `steps`, `expectations`: the rest of the file; `node_level`: expectations of what the kubelet does besides evicting
 //!   for pressure.
@@ -10,6 +10,7 @@
 mod arithmetic;
 mod cluster;
 mod context;
+mod control_plane;
 mod expectations;
 mod fills;
 mod kubelet;

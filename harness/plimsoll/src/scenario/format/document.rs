@@ -10,7 +10,7 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor, value::MapAc
 
 use super::expect::Expect;
 use super::step::Step;
-use super::values::{Count, Either, Name, Size, Time, value_or_mapping};
+use super::values::{Count, Either, Name, Number, Size, Time, value_or_mapping};
 use super::workload::Workload;
 use crate::scenario::located::Located;
 use crate::scenario::tree::{Node, Tree};
@@ -90,6 +90,37 @@ pub struct Cluster {
     pub kubernetes: Option<Located<String>>,
     /// The nodes. Left out: one node, called `worker`.
     pub nodes: Option<Located<Vec<Located<NodeSpec>>>>,
+    /// How soon the control plane acts on nodes that fail. Left out: as Kubernetes does by itself.
+    pub control_plane: Option<Located<ControlPlane>>,
+}
+
+/// Flags of the controller manager and of the API server, by their names there. What is left out stays as Kubernetes has it.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ControlPlane {
+    /// How long a node may say nothing before its conditions become Unknown. Kubernetes' own: 50s. A node
+    /// here says every second that it lives, unless its `kubelet` sets `nodeStatusUpdateFrequency`.
+    pub node_monitor_grace_period: Option<Located<Time>>,
+    /// How often the state of all nodes is looked at. Kubernetes' own: 5s.
+    pub node_monitor_period: Option<Located<Time>>,
+    /// How many nodes of a zone get their NoExecute taint a second, one after another. Kubernetes' own: 0.1, one in 10s.
+    pub node_eviction_rate: Option<Located<Number>>,
+    /// The same in a zone of which `unhealthyZoneThreshold` or more has failed, and which is large. Kubernetes' own: 0.01.
+    pub secondary_node_eviction_rate: Option<Located<Number>>,
+    /// The share of a zone's nodes, three at least, from which the zone counts as disrupted. Kubernetes' own: 0.55.
+    pub unhealthy_zone_threshold: Option<Located<Number>>,
+    /// The most nodes that a zone may have without being large; in a disrupted zone that is not large no node is tainted.
+    /// Kubernetes' own: 50.
+    pub large_cluster_size_threshold: Option<Located<Count>>,
+    /// How many ended pods are kept; 0 keeps all. Kubernetes' own: 12500.
+    #[serde(rename = "terminatedPodGCThreshold")]
+    pub terminated_pod_gc_threshold: Option<Located<Count>>,
+    /// The `tolerationSeconds` for `node.kubernetes.io/not-ready` that the API server gives pods that say nothing. Kubernetes'
+    /// own: 300.
+    pub default_not_ready_toleration_seconds: Option<Located<Count>>,
+    /// The `tolerationSeconds` for `node.kubernetes.io/unreachable` that the API server gives pods that say nothing.
+    /// Kubernetes' own: 300.
+    pub default_unreachable_toleration_seconds: Option<Located<Count>>,
 }
 
 /// A node and its bounds, which hold whatever machine it runs on.

@@ -552,3 +552,31 @@ impl JsonSchema for Count {
 }
 
 deserialize_scalar!(Count);
+
+/// A number of at least 0, with or without a fraction.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Number(
+    /// The number; it is finite.
+    pub f64,
+);
+
+impl Scalar for Number {
+    const EXPECTED: &'static str = "a number of at least 0, such as 0.1";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
+        number.map(Self).ok_or_else(|| format!("{:?} is not {}", shortened(text), Self::EXPECTED))
+    }
+}
+
+impl JsonSchema for Number {
+    fn schema_name() -> Cow<'static, str> {
+        "Number".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "description": "A number of at least 0, such as 0.1.", "type": "number", "minimum": 0 })
+    }
+}
+
+deserialize_scalar!(Number);
