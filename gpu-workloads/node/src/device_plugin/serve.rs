@@ -1,0 +1,190 @@
+//! The plugin's socket, and registration with the kubelet.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tokio_stream::wrappers::UnixListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tracing::{info, warn};
+
+use super::allocation::Allocation;
+use super::inventory::Inventory;
+use super::service::Plugin;
+use crate::api::connect;
+use crate::api::device_plugin::device_plugin_server::DevicePluginServer;
+use crate::api::device_plugin::registration_client::RegistrationClient;
+use crate::api::device_plugin::{KUBELET_SOCKET, RegisterRequest, VERSION};
+
+/// How often the sockets are looked at. Both lie in a folder that the kubelet empties when it starts.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// How long to wait before registration is tried again: at first, and at most.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
+/// How long calls that are under way may take when the service ends.
+const DRAIN: Duration = Duration::from_secs(3);
+/// How long the path of a Unix socket can be, in bytes.
+const LONGEST_SOCKET_PATH: usize = 107;
+
+/// Where to listen, and as what.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// The folder of `kubelet.sock`: `/var/lib/kubelet/device-plugins`.
+    pub folder: PathBuf,
+    /// The extended resource.
+    pub resource_name: String,
+}
+
+impl ServeOptions {
+    /// The name of the plugin's own socket.
+    fn endpoint(&self) -> String {
+        format!("{}.sock", self.resource_name.replace('/', "_"))
+    }
+}
+
+/// Why the plugin can not listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A path that is too long for a socket.
+    #[error(
+        "{path}: {length} bytes are too long for the path of a socket, which has {LONGEST_SOCKET_PATH} at most; give a \
+         shorter folder"
+    )]
+    PathTooLong {
+        /// The path.
+        path: PathBuf,
+        /// Its length.
+        length: usize,
+    },
+}
+
+/// Listens and registers, anew whenever the kubelet's socket is another or the plugin's own is gone, until `cancel`.
+///
+/// # Errors
+/// [`ServeError`], for what no waiting mends. Everything else is said in the log and tried again.
+pub async fn serve(
+    options: &ServeOptions,
+    inventory: watch::Receiver<Arc<Inventory>>,
+    allocation: Arc<Allocation>,
+    cancel: CancellationToken,
+) -> Result<(), ServeError> {
+    let own = options.folder.join(options.endpoint());
+    let length = own.as_os_str().len();
+    if length > LONGEST_SOCKET_PATH {
+        return Err(ServeError::PathTooLong { path: own, length });
+    }
+    let kubelet = options.folder.join(KUBELET_SOCKET);
+    cancel
+        .run_until_cancelled(async {
+            let mut wait = BACKOFF.0;
+            loop {
+                let seen = appears(&kubelet).await;
+                let end = CancellationToken::new();
+                let plugin = Plugin::new(inventory.clone(), allocation.clone(), end.clone());
+                match once(options, &own, &kubelet, seen, plugin, &end).await {
+                    Ok(why) => {
+                        info!("{why}: registering again");
+                        wait = BACKOFF.0;
+                    }
+                    Err(error) => {
+                        warn!("{} is not registered: {error}; next try in {wait:?}", options.resource_name);
+                        sleep(wait).await;
+                        wait = (wait * 2).min(BACKOFF.1);
+                    }
+                }
+            }
+        })
+        .await;
+    // The kubelet takes a socket that is left for a plugin that hangs.
+    let _ = fs::remove_file(&own);
+    Ok(())
+}
+
+/// One listening and registering, which lasts until a socket changes.
+async fn once(
+    options: &ServeOptions,
+    own: &Path,
+    kubelet: &Path,
+    seen: Identity,
+    plugin: Plugin,
+    end: &CancellationToken,
+) -> io::Result<&'static str> {
+    // Whatever leaves this function, the service does not outlive it.
+    let guard = end.clone().drop_guard();
+    match fs::remove_file(own) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(own)?;
+    let bound = identity(own);
+    let service = Server::builder()
+        .add_service(DevicePluginServer::new(plugin))
+        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), end.clone().cancelled_owned());
+    let mut service: JoinHandle<_> = tokio::spawn(service);
+    register(options, kubelet).await?;
+    let why = loop {
+        if identity(kubelet) != Some(seen) {
+            break "the kubelet's socket is another";
+        }
+        if identity(own) != bound {
+            break "the plugin's socket is gone";
+        }
+        if service.is_finished() {
+            break "the service ended";
+        }
+        sleep(LOOK_INTERVAL).await;
+    };
+    drop(guard);
+    if timeout(DRAIN, &mut service).await.is_err() {
+        service.abort();
+    }
+    Ok(why)
+}
+
+async fn register(options: &ServeOptions, kubelet: &Path) -> io::Result<()> {
+    let channel = connect(kubelet)
+        .await
+        .map_err(|error| io::Error::other(format!("{} does not answer: {error}", kubelet.display())))?;
+    let request = RegisterRequest {
+        version: VERSION.to_owned(),
+        endpoint: options.endpoint(),
+        resource_name: options.resource_name.clone(),
+        options: Some(Plugin::options()),
+    };
+    RegistrationClient::new(channel)
+        .register(request)
+        .await
+        .map_err(|status| io::Error::other(format!("the kubelet refuses: {}", status.message())))?;
+    info!("registered {} with the kubelet", options.resource_name);
+    Ok(())
+}
+
+/// What tells a socket from a later one at the same path. A number of an inode can be used again at once, so the time counts too.
+type Identity = (u64, u64, i64, i64);
+
+fn identity(path: &Path) -> Option<Identity> {
+    let metadata = fs::symlink_metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec()))
+}
+
+/// Waits for a socket, as long as it takes: a plugin may well be there before its kubelet.
+async fn appears(path: &Path) -> Identity {
+    let mut said = false;
+    loop {
+        if let Some(identity) = identity(path) {
+            return identity;
+        }
+        if !said {
+            info!("waiting for {}", path.display());
+            said = true;
+        }
+        sleep(LOOK_INTERVAL).await;
+    }
+}
