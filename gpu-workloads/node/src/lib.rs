@@ -3,6 +3,7 @@
 //! - [`driver`]: what the driver says of devices, memory and processes, read by a program of its own.
 //! - [`device_plugin`]: the kubelet's device plugin API: devices or shares of their memory, their health, their allocation.
 //! - [`cdi`]: how devices and driver files reach containers.
+//! - [`pods`]: which pod holds which device and which process.
 //! - [`api`]: the messages of the kubelet's gRPC services.
 
 pub mod api;
@@ -10,3 +11,4 @@ pub mod cdi;
 pub mod cli;
 pub mod device_plugin;
 pub mod driver;
+pub mod pods;
