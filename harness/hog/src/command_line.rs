@@ -16,7 +16,7 @@ use crate::filler::{Filler, Shortage};
 use crate::inodes::Inodes;
 use crate::log::Log;
 use crate::memory::Memory;
-use crate::order::{Course, Order, OrderError, TypedCourse, parse_hold};
+use crate::order::{Course, Order, OrderError, TypedCourse, WhenExhausted, parse_hold};
 use crate::pids::Pids;
 use crate::quantity::{Unit, parse_duration};
 use crate::report::{Form, Resource};
@@ -316,6 +316,7 @@ impl FillArguments {
             hold: parse_hold(&self.hold)?,
             shutdown_delay: duration("--shutdown-delay", &self.shutdown_delay)?,
             control: self.control,
+            when_exhausted: WhenExhausted::Exit,
         })
     }
 }

@@ -2,9 +2,9 @@
 
 use std::io;
 
-use crate::report::{Form, Resource, Unit};
+use crate::report::{Form, Gpu, Reason, Resource, Unit};
 
-/// The resource could not be had. The filler ends and says so in its last report.
+/// The resource could not be had. Unless it was told to go on, the filler ends and says so in its last report.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {source}")]
 pub struct Shortage {
@@ -12,12 +12,19 @@ pub struct Shortage {
     pub what: String,
     /// What the kernel answered.
     pub source: io::Error,
+    /// What kind of end it is: exhausted, lost or corrupted.
+    pub reason: Reason,
 }
 
 impl Shortage {
     /// `source` came up while doing `what`.
     pub fn new(what: impl Into<String>, source: impl Into<io::Error>) -> Shortage {
-        Shortage { what: what.into(), source: source.into() }
+        Shortage { what: what.into(), source: source.into(), reason: Reason::Exhausted }
+    }
+
+    /// The same for an end after which trying again is of no use.
+    pub fn of_kind(reason: Reason, what: impl Into<String>, source: impl Into<io::Error>) -> Shortage {
+        Shortage { what: what.into(), source: source.into(), reason }
     }
 }
 
@@ -72,6 +79,21 @@ pub trait Filler {
     ///
     /// When it can not be measured.
     fn holds(&mut self) -> io::Result<u64>;
+
+    /// Whether what is held is still there and as it was written; asked before each regular report once the target
+    /// is reached.
+    ///
+    /// # Errors
+    ///
+    /// When it is not.
+    fn check(&mut self) -> Result<(), Shortage> {
+        Ok(())
+    }
+
+    /// What a report says of GPUs.
+    fn gpu(&mut self) -> Option<Gpu> {
+        None
+    }
 
     /// Gives everything back.
     ///

@@ -113,6 +113,34 @@ pub struct Order {
     pub shutdown_delay: Duration,
     /// The path of the control socket; `None` is the default.
     pub control: Option<PathBuf>,
+    /// What to do when the resource can not be had.
+    pub when_exhausted: WhenExhausted,
+}
+
+/// What a filler does when the resource can not be had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenExhausted {
+    /// It gives everything back and ends.
+    #[default]
+    Exit,
+    /// It holds what it has, as if that were the target.
+    Hold,
+    /// It holds what it has and tries again: the first time after `first`, then after twice as long each time, up to `most`.
+    Retry {
+        /// The first wait.
+        first: Duration,
+        /// The longest wait.
+        most: Duration,
+    },
+}
+
+impl WhenExhausted {
+    /// How long to wait before the next attempt, after so many in a row that failed; `None` when there is none.
+    pub fn wait(self, failed: u32) -> Option<Duration> {
+        let WhenExhausted::Retry { first, most } = self else { return None };
+        let doublings = failed.saturating_sub(1).min(31);
+        Some(first.saturating_mul(1 << doublings).min(most))
+    }
 }
 
 /// Reads `--hold`: a duration, or `forever`.
@@ -148,6 +176,16 @@ mod tests {
             typed(None, Some("max"), None).resolve(Unit::Bytes, SO_FAR),
             Ok(Course { amount: 100, rate: None, start_at: 0 })
         );
+    }
+
+    #[test]
+    fn waits_double_up_to_the_longest() {
+        let retry = WhenExhausted::Retry { first: Duration::from_secs(1), most: Duration::from_secs(5) };
+        let waits: Vec<u64> =
+            (1..=5).filter_map(|failed| retry.wait(failed)).map(|wait| wait.as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 5, 5]);
+        assert_eq!(retry.wait(u32::MAX), Some(Duration::from_secs(5)));
+        assert_eq!(WhenExhausted::Hold.wait(1), None);
     }
 
     #[test]

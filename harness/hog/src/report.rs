@@ -56,6 +56,95 @@ pub struct Report {
     /// How many reports were lost before this one because nobody read the output.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lost: u64,
+    /// How often the resource could not be had so far, for a filler that goes on then.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub refusals: u64,
+    /// What belongs to GPU memory alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<Gpu>,
+}
+
+/// What is filled of GPUs, and by way of which driver.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Gpu {
+    /// `SIMULATED` when no device had a part in this; absent on a real one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stamp: Option<Simulated>,
+    /// The devices, in the order in which they were asked for.
+    pub devices: Vec<GpuDevice>,
+    /// What the memory test has found so far, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_test: Option<MemoryTest>,
+}
+
+/// The mark of everything that a simulated driver had a part in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Simulated {
+    /// Nothing of it comes from a device.
+    #[serde(rename = "SIMULATED")]
+    Simulated,
+}
+
+/// One device at one moment. Amounts are in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GpuDevice {
+    /// Its index, as CUDA counts the devices that it sees.
+    pub index: u32,
+    /// `GPU-` and its UUID.
+    pub uuid: String,
+    /// Its product name.
+    pub name: String,
+    /// The amount that should be held of it.
+    pub target: u64,
+    /// The amount that has been allocated and written.
+    pub filled: u64,
+    /// The amount that the driver says is held, the context left out; `None` when it could not be measured.
+    pub holds: Option<u64>,
+    /// By which measure: `process` is NVML's figure for this process, `device` the fall in what is free, which others have
+    /// a part in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<GpuMeasure>,
+    /// What the context takes, which is no part of what is held; `None` when NVML does not say.
+    pub context: Option<u64>,
+    /// What was free of it before the context was made; `None` when NVML does not say.
+    pub free_before: Option<u64>,
+    /// What is free of it now.
+    pub free: Option<u64>,
+    /// All of its memory, as CUDA counts it.
+    pub total: u64,
+    /// How fast it was written so far, in bytes a second, waiting left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_bandwidth: Option<u64>,
+    /// How fast it was compared so far, in bytes a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify_bandwidth: Option<u64>,
+    /// Whether it was in MIG mode; `None` when NVML does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mig: Option<bool>,
+    /// Whether it was used by way of MPS; `None` when the driver does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mps: Option<bool>,
+}
+
+/// How what is held was measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GpuMeasure {
+    /// NVML's figure for this process.
+    Process,
+    /// The fall in what is free of the device.
+    Device,
+}
+
+/// A memory test so far. All counts are sums over passes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryTest {
+    /// How often all that is held was compared.
+    pub passes: u64,
+    /// Bytes that were compared.
+    pub compared: u64,
+    /// Elements of 16 bytes that did not read back as they were written.
+    pub differing: u64,
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -96,6 +185,8 @@ pub enum Resource {
     Pids,
     /// Processor time, in thousandths of a processor.
     Cpu,
+    /// Memory of GPUs, in bytes.
+    GpuMemory,
 }
 
 /// The form in which a resource is filled.
@@ -134,6 +225,10 @@ pub enum Reason {
     HoldOver,
     /// The resource could not be had: out of memory, disk full, a limit.
     Exhausted,
+    /// What it is taken of is gone: a device that can not be used any more.
+    Lost,
+    /// What was written does not read back.
+    Corrupted,
 }
 
 /// Why a line is no report.

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::control::{Asked, Command, Server};
 use crate::filler::{Filler, Shortage};
 use crate::footprint;
-use crate::order::{Course, Order};
+use crate::order::{Course, Order, WhenExhausted};
 use crate::pace::Pace;
 use crate::report::{Kind, Reason, Report, VERSION};
 use crate::reporter::Reporter;
@@ -29,6 +29,10 @@ pub const EXIT_INTERRUPTED: u8 = 128 + 2;
 pub const EXIT_FAILED: u8 = 1;
 /// The resource could not be had.
 pub const EXIT_EXHAUSTED: u8 = 3;
+/// What it was taken of is gone.
+pub const EXIT_LOST: u8 = 4;
+/// What was written does not read back.
+pub const EXIT_CORRUPTED: u8 = 5;
 
 /// How far apart the steps of a paced fill are.
 const STEP: Duration = Duration::from_millis(10);
@@ -67,6 +71,9 @@ pub fn run(filler: &mut dyn Filler, order: &Order) -> ExitCode {
         next_report: Duration::ZERO,
         measuring: Duration::ZERO,
         ending: None,
+        next_attempt: None,
+        failed: 0,
+        refusals: 0,
     };
     footprint::forget_start_up();
     session.start(off);
@@ -88,6 +95,12 @@ struct Session<'a> {
     /// How long it took to measure what is held, the last time.
     measuring: Duration,
     ending: Option<Ending>,
+    /// When to try again what could not be had.
+    next_attempt: Option<Duration>,
+    /// How many attempts failed since the last that did not.
+    failed: u32,
+    /// How many failed in all.
+    refusals: u64,
 }
 
 /// The way to the end has begun.
@@ -121,9 +134,13 @@ impl Session<'_> {
                 }
             }
             Err(shortage) => {
-                report.reason = Some(Reason::Exhausted);
+                report.reason = Some(shortage.reason);
                 report.message = Some(shortened(shortage.to_string()));
-                EXIT_EXHAUSTED
+                match shortage.reason {
+                    Reason::Lost => EXIT_LOST,
+                    Reason::Corrupted => EXIT_CORRUPTED,
+                    _ => EXIT_EXHAUSTED,
+                }
             }
         };
         self.reporter.write_last(report);
@@ -139,7 +156,7 @@ impl Session<'_> {
         self.filler.prepare(target)?;
         self.course = course;
         self.pace = Pace::new(self.filler.filled(), rounded(course.start_at), target, course.rate);
-        self.settled = None;
+        (self.settled, self.next_attempt, self.failed) = (None, None, 0);
         if self.filler.filled() > target {
             self.filler.advance(target)?;
             while self.filler.filled() != target {
@@ -158,7 +175,7 @@ impl Session<'_> {
                 return Ok(ending.reason);
             }
             if self.ending.is_none() {
-                self.step(now)?;
+                self.attempt(now)?;
                 if let (Some(hold), Some(since)) = (self.order.hold, self.settled)
                     && self.started.elapsed().saturating_sub(since) >= hold
                 {
@@ -167,11 +184,53 @@ impl Session<'_> {
             }
             let now = self.started.elapsed();
             if now >= self.next_report {
+                if self.settled.is_some() {
+                    self.filler.check()?;
+                }
                 let report = self.state();
                 self.say(report);
             }
             self.wait();
         }
+    }
+
+    /// Takes what is due. If it can not be had, does what was asked for that case, and says so.
+    fn attempt(&mut self, now: Duration) -> Result<(), Shortage> {
+        if self.next_attempt.is_some_and(|next| now < next) {
+            return Ok(());
+        }
+        self.next_attempt = None;
+        let before = self.filler.filled();
+        let shortage = match self.step(now) {
+            Err(shortage) if shortage.reason == Reason::Exhausted => shortage,
+            other => {
+                if self.filler.filled() > before {
+                    self.failed = 0;
+                }
+                return other;
+            }
+        };
+        if self.order.when_exhausted == WhenExhausted::Exit {
+            return Err(shortage);
+        }
+        self.refusals += 1;
+        self.failed = if self.filler.filled() > before { 1 } else { self.failed.saturating_add(1) };
+        let (kind, then) = match self.order.when_exhausted.wait(self.failed) {
+            Some(wait) => {
+                self.next_attempt = Some(self.started.elapsed().saturating_add(wait));
+                (Kind::Progress, format!("attempt {} failed; the next is in {wait:?}", self.failed))
+            }
+            None => {
+                self.filler.settle()?;
+                self.settled = Some(self.started.elapsed());
+                (Kind::Held, "what there is is held".to_owned())
+            }
+        };
+        let mut report = self.report(kind);
+        report.reason = Some(Reason::Exhausted);
+        report.message = Some(shortened(format!("{shortage}; {then}")));
+        self.say(report);
+        Ok(())
     }
 
     /// Takes what is due, and says so when that was the last of it.
@@ -319,6 +378,8 @@ impl Session<'_> {
             message: None,
             control: None,
             lost: 0,
+            refusals: self.refusals,
+            gpu: self.filler.gpu(),
         }
     }
 
@@ -330,6 +391,8 @@ impl Session<'_> {
             until = until.min(ending.at);
         } else if let (Some(since), Some(hold)) = (self.settled, self.order.hold) {
             until = until.min(since.saturating_add(hold));
+        } else if let Some(next) = self.next_attempt {
+            until = until.min(next);
         } else if self.settled.is_none() {
             let next = self.filler.filled().saturating_add(self.filler.granule());
             // What is due already is taken at once: the part before the rate, or all without a rate.

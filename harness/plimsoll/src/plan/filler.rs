@@ -14,7 +14,7 @@ const OWN_FOLDER: &str = "/tmp";
 #[must_use]
 pub fn amount(resource: Resource, amount: u64) -> String {
     match resource {
-        Resource::Memory | Resource::Disk => {
+        Resource::Memory | Resource::Disk | Resource::GpuMemory => {
             Quantity::from_bytes(i64::try_from(amount).unwrap_or(i64::MAX)).to_string()
         }
         Resource::Inodes | Resource::Pids => amount.to_string(),
@@ -31,6 +31,7 @@ pub const fn word(resource: Resource) -> &'static str {
         Resource::Inodes => "inodes",
         Resource::Pids => "pids",
         Resource::Cpu => "cpu",
+        Resource::GpuMemory => "gpu-memory",
     }
 }
 
@@ -110,6 +111,7 @@ pub fn words(fill: &FillPlan) -> String {
         (Resource::Inodes, _) => format!("{held} inodes"),
         (Resource::Pids, _) => format!("{held} processes"),
         (Resource::Cpu, _) => format!("{held} of processor time"),
+        (Resource::GpuMemory, _) => format!("{held} of GPU memory"),
     };
     let place = match &fill.into {
         Some(FillPlace::WritableLayer) => " in its writable layer".to_owned(),

@@ -32,7 +32,7 @@ pub(super) fn plan(fill: &AnyFill<'_>, who: Who) -> FillPlan {
         Resource::Memory => Some(fill.form.map_or(Form::Anonymous, |(form, _)| form)),
         Resource::Disk if logs => Some(Form::Log),
         Resource::Disk => Some(fill.form.map_or(Form::Written, |(form, _)| form)),
-        Resource::Inodes | Resource::Pids | Resource::Cpu => None,
+        Resource::Inodes | Resource::Pids | Resource::Cpu | Resource::GpuMemory => None,
     };
     let needs_place = match form {
         Some(Form::Anonymous | Form::Log) => false,

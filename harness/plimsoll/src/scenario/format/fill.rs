@@ -279,6 +279,7 @@ pub const fn resource_name(resource: Resource) -> &'static str {
         Resource::Inodes => "inodes",
         Resource::Pids => "pids",
         Resource::Cpu => "cpu",
+        Resource::GpuMemory => "gpuMemory",
     }
 }
 

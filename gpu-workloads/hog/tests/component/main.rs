@@ -1,0 +1,6 @@
+//! The GPU hog as a process, on the simulated driver.
+
+mod faults;
+mod filling;
+mod machine;
+mod others;
