@@ -218,6 +218,20 @@ pub enum ControlRequest {
         /// Such as `kubelet`.
         component: String,
     },
+    /// End a component on purpose, so that its end is no news.
+    Stop {
+        /// Such as `kubelet`.
+        component: String,
+    },
+    /// Start a component that was stopped.
+    Start {
+        /// Such as `kubelet`.
+        component: String,
+    },
+    /// Stop every process but the init, so that the node stands still.
+    Freeze,
+    /// Let them go on.
+    Thaw,
 }
 
 /// What the control socket answers.

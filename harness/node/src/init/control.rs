@@ -9,6 +9,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::process::{Pid, Signal};
+
 use super::supervise::Supervisor;
 use super::{InitError, Voice, images};
 use crate::config::{ControlAnswer, ControlRequest, PROGRAMS, RUN};
@@ -50,6 +52,13 @@ pub fn ask(request: &str) -> Result<String, InitError> {
     Ok(answer.trim_end().to_owned())
 }
 
+/// Signals every process here but this one, those of pods too. The kernel does it in one go, so that none escapes by
+/// forking. Frozen by signals rather than by a cgroup, the node still ends with its init, and the init with its lifeline.
+fn signal_all(signal: Signal) -> Result<(), InitError> {
+    rustix::process::kill_process_group(Pid::INIT, signal)
+        .map_err(InitError::context("signalling every process"))
+}
+
 #[derive(Clone)]
 struct Control {
     supervisor: Supervisor,
@@ -79,6 +88,10 @@ impl Control {
     fn answer(&self, request: ControlRequest) -> Result<(), InitError> {
         match request {
             ControlRequest::Kill { component } => self.supervisor.kill(&component),
+            ControlRequest::Stop { component } => self.supervisor.stop(&component),
+            ControlRequest::Start { component } => self.supervisor.start_again(&component),
+            ControlRequest::Freeze => signal_all(Signal::STOP),
+            ControlRequest::Thaw => signal_all(Signal::CONT),
             ControlRequest::Load { images } => images::load(&self.supervisor, &images),
             ControlRequest::Fill { start, change, folder } => self.fill(&start, &change, folder.as_deref()),
         }

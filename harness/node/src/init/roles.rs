@@ -33,6 +33,7 @@ pub(super) fn control_plane(
 ) -> Result<(), InitError> {
     mounts::common_files(&config.name)?;
     let supervisor = Supervisor::new(voice.clone());
+    control::listen(&supervisor, voice)?;
     supervisor.start(&component::etcd())?;
     let address = match role.address {
         Some(address) => address,

@@ -21,6 +21,10 @@ use crate::report::Fact;
 
 /// How much of a component's log goes into the report of its end.
 const LOG_TAIL: u64 = 4096;
+/// How long a component may take to end by itself when it is stopped; then it is killed.
+const STOPPED_WITHIN: Duration = Duration::from_secs(5);
+/// How long a component that is started again may give up by itself, while what it needs still comes up.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a command of ours may take.
 const COMMAND_WITHIN: Duration = Duration::from_secs(60);
 
@@ -29,6 +33,8 @@ const COMMAND_WITHIN: Duration = Duration::from_secs(60);
 pub(super) struct Supervisor {
     voice: Voice,
     children: Arc<Mutex<BTreeMap<u32, Running>>>,
+    /// What was started as a component, by name.
+    components: Arc<Mutex<BTreeMap<&'static str, Component>>>,
 }
 
 /// A process that we started.
@@ -51,7 +57,7 @@ enum End {
 
 impl Supervisor {
     pub(super) fn new(voice: Voice) -> Self {
-        Self { voice, children: Arc::default() }
+        Self { voice, children: Arc::default(), components: Arc::default() }
     }
 
     /// Starts a component with its output in a log of its own, and returns its process.
@@ -70,6 +76,7 @@ impl Supervisor {
     }
 
     fn start_with(&self, component: &Component, end: End) -> Result<Option<Pid>, InitError> {
+        self.components().insert(component.name, component.clone());
         let log = log_file(component.name)?;
         let error_log = log.try_clone().map_err(InitError::context("log"))?;
         let mut command = Command::new(format!("{BIN}/{}", component.name));
@@ -133,6 +140,38 @@ impl Supervisor {
             .map_err(InitError::context(format_args!("ending {name}")))
     }
 
+    /// Ends a component on purpose: by SIGTERM, and by SIGKILL if that is not heeded. Its end is no news.
+    pub(super) fn stop(&self, name: &str) -> Result<(), InitError> {
+        let (sender, ended) = mpsc::channel();
+        let process = {
+            let mut children = self.children();
+            let found = children.iter_mut().find(|(_, running)| running.name == name);
+            let (id, running) = found.ok_or_else(|| InitError(format!("no component {name} runs here")))?;
+            running.end = End::Awaited(sender);
+            Pid::from_raw(id.cast_signed())
+        };
+        let process = process.ok_or_else(|| InitError(format!("{name} has no process")))?;
+        for signal in [Signal::TERM, Signal::KILL] {
+            // It may have ended meanwhile, which is what was wanted.
+            let _ = rustix::process::kill_process(process, signal);
+            if ended.recv_timeout(STOPPED_WITHIN).is_ok() {
+                return Ok(());
+            }
+        }
+        Err(InitError(format!("{name} does not end")))
+    }
+
+    /// Starts a component that was stopped, with the arguments that it had.
+    pub(super) fn start_again(&self, name: &str) -> Result<(), InitError> {
+        if self.children().values().any(|running| running.name == name) {
+            return Err(InitError(format!("{name} runs already")));
+        }
+        let component = self.components().get(name).cloned();
+        let component =
+            component.ok_or_else(|| InitError(format!("no component {name} was started here")))?;
+        self.start_patiently(&component, PATIENCE).map(drop)
+    }
+
     /// Reaps until told to end by SIGTERM or SIGINT. The end of a component is reported; the node goes on without it,
     /// so that what the rest of it does can be seen.
     pub(super) fn run(&self) -> Result<(), InitError> {
@@ -172,6 +211,10 @@ impl Supervisor {
                 }
             }
         }
+    }
+
+    fn components(&self) -> MutexGuard<'_, BTreeMap<&'static str, Component>> {
+        self.components.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn children(&self) -> MutexGuard<'_, BTreeMap<u32, Running>> {

@@ -48,6 +48,19 @@ pub struct PartReport {
     pub report: Option<Report>,
 }
 
+/// What happens to a node from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It is cut off from the network.
+    Cut,
+    /// It is on the network again.
+    Mend,
+    /// It loses its power.
+    Kill,
+    /// It has power again and boots. Its disks are empty.
+    Start,
+}
+
 /// Where the reports of all parts arrive.
 pub type Reports = mpsc::UnboundedReceiver<PartReport>;
 
@@ -63,7 +76,11 @@ pub trait Cluster: Send + Sync {
     /// What other programs on this machine reach the same API server with, with all rights.
     fn kubeconfig(&self) -> &kube::config::Kubeconfig;
 
-    /// Asks the init of a node to do something.
+    /// Takes a node off the network or its power, or gives it back: what its own init can not do. Whatever the node's init
+    /// would have said meanwhile is missing, and that is no failure.
+    fn change<'a>(&'a self, node: &'a str, change: Change) -> BoxFuture<'a, Result<(), ClusterError>>;
+
+    /// Asks the init of a node, or of the control plane, to do something.
     fn control<'a>(
         &'a self,
         node: &'a str,

@@ -349,6 +349,11 @@ impl Prepared {
                 self.omissions.push("a step imports images, which are not modelled".to_owned());
                 PreparedStep::Nothing
             }
+            Action::Node { .. } | Action::ControlPlane { .. } => {
+                self.omissions
+                    .push("a step takes away what the cluster is made of, which is not modelled".to_owned());
+                PreparedStep::Nothing
+            }
             Action::Fill { fill, .. } if !is_modelled(fill.resource, fill.form) => {
                 self.omissions.push(format!("a step fills {}, which is not modelled", filler::words(fill)));
                 PreparedStep::Nothing
@@ -376,6 +381,9 @@ impl Prepared {
             Until::Evictions(count) => PreparedUntil::Evictions(*count),
             Until::Rejections(count) => PreparedUntil::Rejections(*count),
             Until::OomKills(count) => PreparedUntil::OomKills(*count),
+            Until::GoneFrom { .. } | Until::ConditionStatus { .. } | Until::Taint { .. } => {
+                PreparedUntil::Never("nodes that fail are not modelled".to_owned())
+            }
             Until::Condition { node, condition, raised } => {
                 match plimsoll_eviction::signal::NodeCondition::from_name(condition) {
                     Some(known) => PreparedUntil::Condition {

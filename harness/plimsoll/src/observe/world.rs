@@ -31,6 +31,8 @@ pub struct World {
     pub known: BTreeMap<String, BTreeSet<String>>,
     /// When a node's condition was first seen true, by node and condition.
     pub raised: BTreeMap<(String, String), Timestamp>,
+    /// The taints that nodes ever had: node, key and effect.
+    pub tainted: BTreeSet<(String, String, String)>,
     /// The last report of each filler, by pod name.
     pub fillers: BTreeMap<String, serde_json::Value>,
     /// The nodes whose images are there.
@@ -67,6 +69,9 @@ impl World {
                     if value {
                         self.raised.entry((name.clone(), condition.to_owned())).or_insert(at);
                     }
+                }
+                for taint in node.spec.iter().flat_map(|spec| spec.taints.iter().flatten()) {
+                    self.tainted.insert((name.clone(), taint.key.clone(), taint.effect.clone()));
                 }
                 self.nodes.insert(name, Node::clone(node));
             }
@@ -106,6 +111,12 @@ impl World {
             let is_ready = |node: &Node| conditions(node).any(|condition| condition == ("Ready", true));
             self.with_images.contains(&planned.name) && self.nodes.get(&planned.name).is_some_and(is_ready)
         })
+    }
+
+    /// Whether a node says that it is Ready, as far as is known.
+    #[must_use]
+    pub fn is_ready(&self, node: &str) -> bool {
+        self.nodes.get(node).is_some_and(|node| status(node, "Ready") == Some("True"))
     }
 
     /// The pods of a workload.
@@ -150,6 +161,37 @@ impl World {
                 }
                 Ok(())
             }
+            Until::GoneFrom { node, workloads } => {
+                let on_node = |pod: &&Pod| {
+                    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node.as_str())
+                };
+                match workloads.iter().flat_map(|name| self.pods_of(name)).find(on_node) {
+                    Some(pod) => {
+                        Err(format!("pod {} is still on {node}", pod.metadata.name.as_deref().unwrap_or("?")))
+                    }
+                    None => Ok(()),
+                }
+            }
+            Until::ConditionStatus { node, condition, status: wanted } => {
+                let is = self.nodes.get(node).and_then(|node| status(node, condition)).unwrap_or("absent");
+                if is == wanted { Ok(()) } else { Err(format!("{condition} of {node} is {is}")) }
+            }
+            Until::Taint { node, key, effect, present } => self.taint(node, key, effect.as_deref(), *present),
+        }
+    }
+
+    fn taint(&self, node: &str, key: &str, effect: Option<&str>, present: bool) -> Result<(), String> {
+        let matches = |found_key: &str, found_effect: &str| {
+            found_key == key && effect.is_none_or(|effect| effect == found_effect)
+        };
+        let was = self.tainted.iter().any(|(name, key, effect)| name == node && matches(key, effect));
+        let taints = self.nodes.get(node).and_then(|node| node.spec.as_ref()?.taints.as_ref());
+        let is = taints.into_iter().flatten().any(|taint| matches(&taint.key, &taint.effect));
+        match (present, was, is) {
+            (true, _, true) | (false, true, false) => Ok(()),
+            (true, true, false) => Err(format!("{node} has the taint {key} no more")),
+            (_, false, _) => Err(format!("{node} never had the taint {key}")),
+            (false, true, true) => Err(format!("{node} still has the taint {key}")),
         }
     }
 
@@ -225,6 +267,12 @@ fn phase(pod: &Pod) -> &str {
 fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// The status of a node's condition: `True`, `False` or `Unknown`.
+fn status<'a>(node: &'a Node, condition: &str) -> Option<&'a str> {
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().find(|found| found.type_ == condition).map(|found| found.status.as_str())
 }
 
 fn conditions(node: &Node) -> impl Iterator<Item = (&str, bool)> {

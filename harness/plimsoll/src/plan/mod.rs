@@ -1,5 +1,6 @@
 //! The scenario resolved: every default filled in, every object built, every quantity a number.
 
+pub mod failure;
 pub mod filler;
 mod lower;
 mod model;

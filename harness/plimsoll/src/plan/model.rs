@@ -6,6 +6,8 @@ use std::time::Duration;
 pub use plimsoll_hog::report::{Form, Resource};
 use plimsoll_node::config::optional_duration_seconds;
 pub use plimsoll_node::config::{BallastImage, ControlPlaneSettings};
+
+pub use crate::scenario::format::step::{ComponentChange, ControlPlaneComponent, NodeChange};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -254,6 +256,20 @@ pub enum Action {
     Apply(Vec<PlannedObject>),
     /// Delete the objects of these workloads.
     Delete(Vec<String>),
+    /// Take a node away, or bring it back.
+    Node {
+        /// The node.
+        node: String,
+        /// What is done to it.
+        change: NodeChange,
+    },
+    /// Stop a component of the control plane, or start it again.
+    ControlPlane {
+        /// The component.
+        component: ControlPlaneComponent,
+        /// What is done to it.
+        change: ComponentChange,
+    },
 }
 
 /// Who fills.
@@ -304,6 +320,34 @@ pub enum Until {
     Gone(Vec<String>),
     /// The fillers of these workloads report that they hold their whole amount.
     Filled(Vec<String>),
+    /// No pod of these workloads that is bound to this node is left.
+    GoneFrom {
+        /// The node.
+        node: String,
+        /// The workloads.
+        workloads: Vec<String>,
+    },
+    /// A node's condition has this status now: `True`, `False` or `Unknown`.
+    ConditionStatus {
+        /// The node.
+        node: String,
+        /// Such as `Ready`.
+        condition: String,
+        /// The status.
+        status: String,
+    },
+    /// A node has a taint now, or had it and has it no more.
+    Taint {
+        /// The node.
+        node: String,
+        /// The taint's key.
+        key: String,
+        /// Its effect; absent for any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        effect: Option<String>,
+        /// Whether it must be there.
+        present: bool,
+    },
 }
 
 /// One line of `expect:`.
@@ -365,6 +409,18 @@ pub enum Expect {
     },
     /// A controller replaced this workload's evicted pods.
     Replaced(ReplacedExpectation),
+    /// These nodes got these taints; none: no node got a NoExecute taint.
+    Tainted(Vec<TaintedExpectation>),
+    /// How long this workload's pods stayed on a node that had got a NoExecute taint.
+    Tolerated {
+        /// The workload.
+        workload: String,
+        /// How long from the taint to the deletion; absent where they must never be deleted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lasting: Option<Lasting>,
+    },
+    /// A pod of each of these workloads was to go and its time was over, but it was still there at the end.
+    Terminating(Vec<String>),
 }
 
 impl Expect {
@@ -384,6 +440,9 @@ impl Expect {
             Self::Within { .. } => "within",
             Self::Terminated { .. } => "terminated",
             Self::Replaced(_) => "replaced",
+            Self::Tainted(_) => "tainted",
+            Self::Tolerated { .. } => "tolerated",
+            Self::Terminating(_) => "terminating",
         }
     }
 }
@@ -529,6 +588,25 @@ pub struct ReplacedExpectation {
     /// The most times that a successor came back to the node its predecessor was evicted from, and was evicted again.
     #[serde(default)]
     pub loops: Band,
+}
+
+/// A taint that a node must have got.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaintedExpectation {
+    /// The node.
+    pub node: String,
+    /// The taint's key.
+    pub key: String,
+    /// Its effect; absent for any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<String>,
+    /// The time from the step that took the node away to the taint; absent where it does not matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<Lasting>,
+    /// Whether it had been taken off again at the end; absent where it does not matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed: Option<bool>,
 }
 
 /// Where a successor went.

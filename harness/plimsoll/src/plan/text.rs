@@ -8,8 +8,8 @@ use plimsoll_eviction::duration::format_duration;
 use plimsoll_eviction::quantity::Quantity;
 use serde_json::Value;
 
-use super::filler;
 use super::model::*;
+use super::{failure, filler};
 
 /// The plan in words, line by line, with the lines of the scenario that say so.
 #[must_use]
@@ -257,6 +257,8 @@ fn action(action: &Action) -> String {
         Action::Fill { target: FillTarget::Node(name), fill: plan } => {
             format!("a process on node {name}, outside every pod, {}", fill(plan))
         }
+        Action::Node { node, change } => failure::node_change(node, *change),
+        Action::ControlPlane { component, change } => failure::component_change(*component, *change),
         Action::Wait(wait) => {
             format!("wait until {}, for {} at most", until(&wait.until), format_duration(wait.within))
         }
@@ -269,6 +271,12 @@ fn until(until: &Until) -> String {
         Until::Ready(names) => format!("{} are Ready", names.join(", ")),
         Until::Gone(names) => format!("{} are gone or have ended", names.join(", ")),
         Until::Filled(names) => format!("{} hold their whole amount", names.join(", ")),
+        Until::GoneFrom { node, workloads } => format!("{} are gone from {node}", workloads.join(", ")),
+        Until::ConditionStatus { node, condition, status } => format!("{condition} of {node} is {status}"),
+        Until::Taint { node, key, effect, present } => {
+            let has = if *present { "has the taint" } else { "has lost the taint" };
+            format!("{node} {has} {}", failure::taint(key, effect.as_deref()))
+        }
         Until::Evictions(count) => format!("evictions reach {count}"),
         Until::Rejections(count) => format!("rejections reach {count}"),
         Until::OomKills(count) => format!("OOM kills reach {count}"),
@@ -327,6 +335,17 @@ fn expected(expect: &Expect) -> String {
         }
         Expect::NodeReclaimed(reclaimed) => reclaimed_text(reclaimed),
         Expect::Message(message) => message_text(message),
+        Expect::Tainted(tainted) if tainted.is_empty() => {
+            "no node, so that it would lose its pods".to_owned()
+        }
+        Expect::Tainted(tainted) => tainted.iter().map(failure::tainted).collect::<Vec<_>>().join("; "),
+        Expect::Tolerated { workload, lasting: None } => {
+            format!("{workload} stays, whatever taint its node gets")
+        }
+        Expect::Tolerated { workload, lasting: Some(lasting) } => {
+            format!("{workload} is deleted {lasting} after its node got the taint")
+        }
+        Expect::Terminating(names) => format!("{}, to the end", names.join(", ")),
         Expect::Within { signal, lasting } => format!("from crossing {signal} to the eviction {lasting}"),
         Expect::Terminated { workload, lasting } => format!("{workload} ends in {lasting}"),
         Expect::Replaced(replaced) => replaced_text(replaced),

@@ -16,7 +16,7 @@ use self::objects::Objects;
 use crate::cluster::{Cluster, ClusterError, PartReport, Reports};
 use crate::observe::fillers::Fillers;
 use crate::observe::{Fact, Facts, Observation, Recorder, StepOutcome, Timeline, World, poll, watch};
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, NodeChange, Plan};
 
 /// How long a cluster may take until its nodes are Ready.
 const READY_WITHIN: Duration = Duration::from_secs(120);
@@ -98,7 +98,9 @@ impl Run<'_> {
         self.facts.send(Fact::Started);
         self.steps().await;
         let _ = self.until(SETTLE, |_| None::<()>).await;
-        let nodes = self.node_names();
+        // One that is away would be waited for in vain.
+        let world = &self.recorder.world;
+        let nodes: Vec<String> = self.node_names().into_iter().filter(|node| world.is_ready(node)).collect();
         poll::once(&self.client, &nodes, &self.facts).await;
         self.facts.send(Fact::Finished);
         while self.take_now() {}
@@ -184,6 +186,7 @@ impl Run<'_> {
                 None => StepOutcome::Done,
             },
             other => {
+                self.announce(other);
                 let work = steps::perform(other, self.plan, self.cluster, &self.client, &self.recorder.world);
                 match self.beside(steps::PERFORMED_WITHIN, work).await {
                     Ok(()) => StepOutcome::Done,
@@ -191,6 +194,17 @@ impl Run<'_> {
                 }
             }
         }
+    }
+
+    /// Says beforehand what will not be seen because of a step, so that it is no failure: a node without power measures nothing.
+    fn announce(&self, action: &Action) {
+        let (node, resumed, reason) = match action {
+            Action::Node { node, change: NodeChange::Kill } => (node, false, "a step takes its power"),
+            Action::Node { node, change: NodeChange::Start } => (node, true, "a step gives its power back"),
+            _ => return,
+        };
+        let (source, from) = (format!("node {node}"), Timestamp::now());
+        self.facts.send(Fact::Gap { source, from, resumed, reason: reason.to_owned() });
     }
 
     /// Writes down what arrives until something is so of the world, or time is up.

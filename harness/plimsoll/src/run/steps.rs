@@ -10,9 +10,11 @@ use plimsoll_node::config::{ControlRequest, IMAGEFS, NODEFS};
 use tokio::io::AsyncReadExt;
 
 use super::objects::Objects;
-use crate::cluster::Cluster;
+use crate::cluster::{CONTROL_PLANE, Change, Cluster, ClusterError};
 use crate::observe::World;
-use crate::plan::{Action, FillPlace, FillPlan, FillTarget, HOG_IMAGE, Plan, filler};
+use crate::plan::{
+    Action, ComponentChange, FillPlace, FillPlan, FillTarget, HOG_IMAGE, NodeChange, Plan, filler,
+};
 
 /// How long such a step may take.
 pub(super) const PERFORMED_WITHIN: Duration = Duration::from_secs(60);
@@ -70,7 +72,37 @@ pub(super) fn perform<'a>(
                 futures::future::try_join_all(pods.iter().map(|pod| set(&client, pod, fill))).await.map(drop)
             })
         }
+        Action::Node { node, change } => {
+            Box::pin(
+                async move { change_node(cluster, node, *change).await.map_err(|error| error.to_string()) },
+            )
+        }
+        Action::ControlPlane { component, change } => Box::pin(async move {
+            let component = component.name().to_owned();
+            let request = match change {
+                ComponentChange::Stop => ControlRequest::Stop { component },
+                ComponentChange::Start => ControlRequest::Start { component },
+            };
+            cluster.control(CONTROL_PLANE, request).await.map_err(|error| error.to_string())
+        }),
         Action::Wait(_) | Action::Observe(_) => Box::pin(async { Ok(()) }),
+    }
+}
+
+/// Takes a node away, or brings it back: by its own init as far as that can, else from outside.
+async fn change_node(cluster: &dyn Cluster, node: &str, change: NodeChange) -> Result<(), ClusterError> {
+    let kubelet = || "kubelet".to_owned();
+    match change {
+        NodeChange::StopKubelet => cluster.control(node, ControlRequest::Stop { component: kubelet() }).await,
+        NodeChange::StartKubelet => {
+            cluster.control(node, ControlRequest::Start { component: kubelet() }).await
+        }
+        NodeChange::Freeze => cluster.control(node, ControlRequest::Freeze).await,
+        NodeChange::Thaw => cluster.control(node, ControlRequest::Thaw).await,
+        NodeChange::Cut => cluster.change(node, Change::Cut).await,
+        NodeChange::Mend => cluster.change(node, Change::Mend).await,
+        NodeChange::Kill => cluster.change(node, Change::Kill).await,
+        NodeChange::Start => cluster.change(node, Change::Start).await,
     }
 }
 

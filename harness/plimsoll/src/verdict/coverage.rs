@@ -39,6 +39,10 @@ impl Source<'_> {
         if let Some(node) = of("runtime events") {
             return self == Source::Runtime(node);
         }
+        // A step took the node's power: nothing but what it measures itself is missing.
+        if let Some(node) = of("node") {
+            return [Source::Sampler(node), Source::KernelLog(node), Source::Runtime(node)].contains(&self);
+        }
         match (name, of("sampler"), of("kernel log")) {
             ("pods", ..) => self == Self::Pods,
             ("nodes", ..) => self == Self::Nodes,
@@ -205,6 +209,8 @@ mod tests {
             ("kernel log worker", [false, false, false, true, false]),
             ("runtime events worker", [false, false, false, false, true]),
             ("init of worker", [true; 5]),
+            ("node worker", [false, false, true, true, true]),
+            ("node other", [false; 5]),
             ("sampler other", [false; 5]),
             ("events", [false; 5]),
             ("summary of worker", [false; 5]),

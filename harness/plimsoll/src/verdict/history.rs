@@ -265,6 +265,10 @@ impl<'a> History<'a> {
                 for condition in
                     conditions.flatten().filter(|condition| condition.type_.ends_with("Pressure"))
                 {
+                    // Of a node that is not heard of nothing is known, and nothing has changed.
+                    if condition.status == "Unknown" {
+                        continue;
+                    }
                     let raised = condition.status == "True";
                     if known.insert(&condition.type_, raised).unwrap_or(false) != raised {
                         let written = condition.last_transition_time.as_ref().map(|time| time.0);

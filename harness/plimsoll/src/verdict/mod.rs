@@ -17,6 +17,7 @@ mod model;
 mod outcome;
 pub mod signals;
 pub mod snapshot;
+mod taints;
 pub mod words;
 
 pub use ends::{PodEnd, end_by_event, ends};

@@ -101,6 +101,10 @@ fn words(pod: &PodEnd) -> String {
     if pod.oom_kills > 0 && !matches!(pod.end, End::OomKilled { .. }) {
         text.push_str(&format!(", OOM-killed {}", words::count(pod.oom_kills as usize, "time")));
     }
+    // Whoever was to end it could not be told, or could not say that it had.
+    if !pod.end.is_open() && pod.ended.is_none() {
+        text.push_str(", still there at the end");
+    }
     if pod.restarts > 0 {
         text.push_str(&format!(", restarted {}", words::count(pod.restarts as usize, "time")));
     }

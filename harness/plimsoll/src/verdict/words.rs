@@ -7,8 +7,8 @@ use k8s_openapi::api::core::v1::Pod;
 use plimsoll_node::report::{OomKill, OomScope, RuntimeObject};
 
 use crate::observe::{Fact, Observation, StepOutcome};
-use crate::plan::filler;
 use crate::plan::{Action, Band, FillPlan, FillTarget, Until};
+use crate::plan::{failure, filler};
 
 const KIBI: i64 = 1 << 10;
 const MEBI: i64 = 1 << 20;
@@ -125,6 +125,8 @@ pub fn action(action: &Action) -> String {
         Action::Load { node, images } => format!("import {} into {node}", count(images.len(), "image")),
         Action::Apply(objects) => format!("apply {}", count(objects.len(), "object")),
         Action::Delete(names) => format!("delete {}", list(names)),
+        Action::Node { node, change } => failure::node_change(node, *change),
+        Action::ControlPlane { component, change } => failure::component_change(*component, *change),
     }
 }
 
@@ -145,6 +147,12 @@ pub fn until(until: &Until) -> String {
         Until::Condition { node, condition, raised: false } => format!("{condition} on {node} to clear"),
         Until::Gone(names) => format!("{} to be gone", list(names)),
         Until::Filled(names) => format!("{} to hold their fill", list(names)),
+        Until::GoneFrom { node, workloads } => format!("{} to be gone from {node}", list(workloads)),
+        Until::ConditionStatus { node, condition, status } => format!("{condition} of {node} to be {status}"),
+        Until::Taint { node, key, effect, present } => {
+            let off = if *present { "" } else { " to be taken off" };
+            format!("the taint {} of {node}{off}", failure::taint(key, effect.as_deref()))
+        }
     }
 }
 

@@ -48,15 +48,16 @@ fn check(plan: &Plan) {
     for expectation in &plan.expectations {
         let named: Vec<&String> = match &expectation.expect {
             Expect::Evicted(groups) => groups.iter().flatten().collect(),
-            Expect::Survive(names) => names.iter().collect(),
+            Expect::Survive(names) | Expect::Terminating(names) => names.iter().collect(),
             Expect::OomKills(names) | Expect::Rejected(names) => names.iter().collect(),
             Expect::OverLimit(over) => over.keys().collect(),
             Expect::Message(message) => vec![&message.workload],
-            Expect::Terminated { workload, .. } => vec![workload],
+            Expect::Terminated { workload, .. } | Expect::Tolerated { workload, .. } => vec![workload],
             Expect::Replaced(replaced) => vec![&replaced.workload],
             Expect::Reclaimed { .. }
             | Expect::Conditions(_)
             | Expect::NodeReclaimed(_)
+            | Expect::Tainted(_)
             | Expect::Within { .. } => Vec::new(),
         };
         assert!(named.iter().all(|name| known.contains(name)), "an expectation names nobody: {named:?}");

@@ -5,6 +5,7 @@ mod ends;
 mod evictions;
 mod explanations;
 mod memory;
+mod node_failure;
 mod pods;
 mod properties;
 mod reports;

@@ -6,6 +6,7 @@ mod connection;
 mod container;
 mod image;
 mod network;
+mod outage;
 mod owner;
 mod reports;
 
@@ -29,7 +30,7 @@ use self::container::{Container, Part};
 use self::owner::Labels;
 use super::parts::{self, Addresses, Style};
 use super::state::RunFolder;
-use super::{CONTROL_PLANE, Cluster, ClusterError, PartReport, Reports};
+use super::{CONTROL_PLANE, Change, Cluster, ClusterError, PartReport, Reports};
 use crate::bundle::Bundle;
 use crate::cluster::Bounds;
 use crate::plan::Plan;
@@ -45,6 +46,7 @@ pub struct EngineCluster {
     kubeconfig: Kubeconfig,
     folder: RunFolder,
     containers: BTreeMap<String, Container>,
+    away: outage::Away,
 }
 
 /// Starts a control plane and the plan's nodes. They boot while this returns: the reports tell how far they are.
@@ -109,11 +111,13 @@ async fn start_in(
         container::start(part).await.map(|container| (name.to_owned(), container))
     };
     let (sender, reports) = mpsc::unbounded_channel::<PartReport>();
+    let away = outage::Away::default();
     let follow = |part: &str, container: &Container| {
         tokio::spawn(reports::follow(
             docker.clone(),
             container.id().to_owned(),
             part.to_owned(),
+            away.clone(),
             sender.clone(),
         ));
     };
@@ -135,7 +139,7 @@ async fn start_in(
     let client =
         crate::kubernetes::client(&kubeconfig).await.map_err(ClusterError::doing("making a client"))?;
     let (docker, folder) = (docker.clone(), folder.clone());
-    Ok((EngineCluster { docker, client, kubeconfig, folder, containers }, reports))
+    Ok((EngineCluster { docker, client, kubeconfig, folder, containers, away }, reports))
 }
 
 /// Writes each part's files to a folder of its own, which goes into its container whole.
@@ -189,6 +193,10 @@ impl Cluster for EngineCluster {
 
     fn kubeconfig(&self) -> &Kubeconfig {
         &self.kubeconfig
+    }
+
+    fn change<'a>(&'a self, node: &'a str, change: Change) -> BoxFuture<'a, Result<(), ClusterError>> {
+        Box::pin(outage::change(self, node, change))
     }
 
     fn control<'a>(

@@ -29,13 +29,18 @@ pub(super) struct Network {
     pub(super) addresses: Vec<Ipv4Addr>,
 }
 
+/// The name of a run's network.
+pub(super) fn name(run: &str) -> String {
+    format!("plimsoll-{run}")
+}
+
 /// Makes the network of a run, for so many containers.
 pub(super) async fn create(
     docker: &Docker,
     labels: &Labels,
     containers: u32,
 ) -> Result<Network, ClusterError> {
-    let name = format!("plimsoll-{}", labels.run);
+    let name = name(&labels.run);
     let doing = "making the run's network";
     let size = size(containers).ok_or_else(|| {
         ClusterError::doing(doing)(format!("{containers} containers are too many for one network"))

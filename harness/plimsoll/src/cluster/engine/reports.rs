@@ -13,6 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::io::StreamReader;
 
 use super::connection;
+use super::outage::Away;
 use crate::cluster::PartReport;
 
 /// Time before the log of a container that still runs is asked for again.
@@ -23,6 +24,7 @@ pub(super) async fn follow(
     docker: Docker,
     container: String,
     part: String,
+    away: Away,
     reports: UnboundedSender<PartReport>,
 ) {
     let say = |report| drop(reports.send(PartReport { part: part.clone(), report }));
@@ -38,6 +40,8 @@ pub(super) async fn follow(
             Ok(information) if information.state.as_ref().and_then(|state| state.running) == Some(true) => {
                 tokio::time::sleep(AGAIN_AFTER).await
             }
+            // A step took its power, and may give it back.
+            Ok(_) if away.is_dead(&part) => tokio::time::sleep(AGAIN_AFTER).await,
             Ok(_) => break,
             Err(error) => {
                 let reason = connection::reason(&docker, error).await;

@@ -5,6 +5,7 @@ mod cgroup;
 mod clean;
 mod container;
 mod network;
+mod outage;
 mod proxy;
 mod specification;
 
@@ -24,7 +25,7 @@ use tokio::sync::mpsc;
 use self::container::Container;
 use super::parts::{self, Addresses, Style};
 use super::state::RunFolder;
-use super::{Bounds, CONTROL_PLANE, Cluster, ClusterError, PartReport, Reports};
+use super::{Bounds, CONTROL_PLANE, Change, Cluster, ClusterError, PartReport, Reports};
 use crate::bundle::Bundle;
 use crate::plan::Plan;
 use crate::programs::Programs;
@@ -71,6 +72,9 @@ pub struct HostCluster {
     client: kube::Client,
     kubeconfig: Kubeconfig,
     folder: RunFolder,
+    bundle: Bundle,
+    addresses: BTreeMap<String, Ipv4Addr>,
+    /// The control plane's first.
     containers: Vec<Container>,
     _proxy: proxy::Proxy,
 }
@@ -135,16 +139,24 @@ async fn start_in(
     control_plane.start().await?;
     let connections = containers[1..]
         .iter()
-        .map(|node| (node.part.clone(), node.process, addresses.nodes[&node.part]))
+        .map(|node| (node.part.clone(), node.process(), addresses.nodes[&node.part]))
         .collect();
-    network::connect(folder, bundle, control_plane.process, CONTROL_PLANE_ADDRESS, connections).await?;
+    network::connect(folder, bundle, control_plane.process(), CONTROL_PLANE_ADDRESS, connections).await?;
     try_join_all(containers[1..].iter().map(Container::start)).await?;
-    let proxy = proxy::Proxy::start(control_plane.process)
+    let proxy = proxy::Proxy::start(control_plane.process())
         .map_err(ClusterError::doing("reaching the control plane's network"))?;
     let kubeconfig = crate::kubernetes::kubeconfig(proxy.port(), &parts.authority, &parts.administrator);
     let client =
         crate::kubernetes::client(&kubeconfig).await.map_err(ClusterError::doing("making a client"))?;
-    let cluster = HostCluster { client, kubeconfig, folder: folder.clone(), containers, _proxy: proxy };
+    let cluster = HostCluster {
+        client,
+        kubeconfig,
+        folder: folder.clone(),
+        bundle: bundle.clone(),
+        addresses: addresses.nodes,
+        containers,
+        _proxy: proxy,
+    };
     Ok((cluster, reports))
 }
 
@@ -175,6 +187,10 @@ impl Cluster for HostCluster {
 
     fn kubeconfig(&self) -> &Kubeconfig {
         &self.kubeconfig
+    }
+
+    fn change<'a>(&'a self, node: &'a str, change: Change) -> BoxFuture<'a, Result<(), ClusterError>> {
+        Box::pin(outage::change(self, node, change))
     }
 
     fn control<'a>(

@@ -264,7 +264,7 @@ impl Course<'_> {
                     });
                 }
                 Step::Observe(time) => passed = time.0,
-                Step::Load(_) => {}
+                Step::Load(_) | Step::Node(_) | Step::ControlPlane(_) => {}
                 Step::Fill(fill) => {
                     self.fill(fill);
                     changed = true;

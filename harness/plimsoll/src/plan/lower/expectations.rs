@@ -13,8 +13,8 @@ use super::node_level;
 use super::steps::{condition, one_node};
 use super::workloads::check_node;
 use crate::plan::{
-    Band, ConditionExpectation, Expect, Expectation, Lasting, Location, MessageExpectation, PlannedStep,
-    ReplacedExpectation, ReplacedOn,
+    Action, Band, ConditionExpectation, Expect, Expectation, Lasting, Location, MessageExpectation,
+    PlannedStep, ReplacedExpectation, ReplacedOn,
 };
 use crate::scenario::format::expect::{self as written, Expect as Written};
 use crate::scenario::format::values::{self, Amount, Bounds, Count};
@@ -31,7 +31,8 @@ pub(super) fn lower(
     findings: &mut Findings,
 ) -> Vec<Expectation> {
     let images = node_level::images(nodes, steps);
-    let mut lowering = Lowering { names, nodes, images, findings, found: Vec::new() };
+    let node_fails = steps.iter().any(|step| matches!(step.action, Action::Node { .. }));
+    let mut lowering = Lowering { names, nodes, images, findings, found: Vec::new(), node_fails };
     lowering.all(expect);
     let mut found = lowering.found;
     found.sort_by_key(|(mark, _)| *mark);
@@ -45,6 +46,8 @@ pub(super) struct Lowering<'a> {
     pub(super) images: BTreeMap<String, Vec<String>>,
     pub(super) findings: &'a mut Findings,
     found: Vec<(Mark, Expect)>,
+    /// Whether a step takes a node away, so that pods go without anybody evicting them for pressure.
+    node_fails: bool,
 }
 
 impl Lowering<'_> {
@@ -62,6 +65,9 @@ impl Lowering<'_> {
             within,
             terminated,
             replaced,
+            tainted,
+            tolerated,
+            terminating,
         } = &expect.value;
         if let Some(groups) = evicted {
             self.evicted(groups);
@@ -105,6 +111,15 @@ impl Lowering<'_> {
         for (name, replaced) in replaced.iter().flat_map(|entries| entries.iter()) {
             self.replaced(name, replaced);
         }
+        if let Some(tainted) = tainted {
+            self.tainted(tainted);
+        }
+        if let Some(tolerated) = tolerated {
+            self.tolerated(tolerated);
+        }
+        if let Some(terminating) = terminating {
+            self.terminating(terminating);
+        }
         if self.found.is_empty()
             && self.findings.problems.iter().all(|problem| problem.code.name().starts_with('W'))
         {
@@ -123,7 +138,7 @@ impl Lowering<'_> {
     }
 
     /// The keys of names, each of which must have pods at some time.
-    fn names_of(&mut self, written: &[Located<String>], place: Mark, needed: bool) -> Vec<String> {
+    pub(super) fn names_of(&mut self, written: &[Located<String>], place: Mark, needed: bool) -> Vec<String> {
         if needed && written.is_empty() {
             self.findings.say(
                 Code::E0011,
@@ -272,7 +287,7 @@ impl Lowering<'_> {
         );
     }
 
-    fn lasting(&mut self, written: &Located<values::Lasting>) -> Lasting {
+    pub(super) fn lasting(&mut self, written: &Located<values::Lasting>) -> Lasting {
         let lasting = Lasting {
             at_least: written.at_least.map(|time| time.0),
             at_most: written.at_most.map(|time| time.0),
@@ -410,7 +425,7 @@ impl Lowering<'_> {
     ) {
         for (name, bounds) in terminated.iter() {
             let Some(key) = self.subject_with_pods(name) else { continue };
-            if !self.names.subject(&key).is_some_and(|subject| subject.deleted) {
+            if !self.node_fails && !self.names.subject(&key).is_some_and(|subject| subject.deleted) {
                 self.check_evicted(name, &key, evicted, "a time to end");
             }
             let lasting = self.lasting(bounds);

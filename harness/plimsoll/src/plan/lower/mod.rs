@@ -4,7 +4,7 @@
 //! - `cluster`: nodes; `kubelet`: what can be known of their configuration; `control_plane`: how it is set.
 //! - `objects`: manifests; `workloads`: pods that fill; `fills`: what they take; `names`: who is called what.
 //! - `steps`, `expectations`: the rest of the file; `node_level`: expectations of what the kubelet does besides evicting
-//!   for pressure.
+//!   for pressure; `node_failure`: nodes that are taken away.
 //! - `arithmetic`, `storage`: whether the figures can show what the scenario says, of memory and of all else; `machine`: whether it fits one.
 
 mod arithmetic;
@@ -16,6 +16,7 @@ mod fills;
 mod kubelet;
 mod machine;
 mod names;
+mod node_failure;
 mod node_level;
 mod objects;
 mod steps;

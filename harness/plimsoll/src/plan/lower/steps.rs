@@ -8,11 +8,12 @@ use super::cluster::{self, Node};
 use super::context::Findings;
 use super::fills::{self, Who};
 use super::names::Names;
+use super::node_failure::{self, Away};
 use super::workloads::check_node;
 use crate::plan::{
     Action, FillPlace, FillPlan, FillTarget, Location, PlannedStep, Until, Wait, WorkloadPlan,
 };
-use crate::scenario::format::step::{ConditionState, FillStep, Step, Wait as WrittenWait, WaitFor};
+use crate::scenario::format::step::{FillStep, Step, Wait as WrittenWait, WaitFor};
 use crate::scenario::format::values::Names as WrittenNames;
 use crate::scenario::tree::{Mark, shortened};
 use crate::scenario::{Code, Located, nearest};
@@ -27,6 +28,7 @@ pub(super) fn lower(
     findings: &mut Findings,
 ) -> Vec<PlannedStep> {
     let mut planned = Vec::new();
+    let mut away = Away::default();
     for (index, step) in steps.iter().enumerate() {
         if let Step::Wait(wait) = &step.value {
             check_bound(wait, step.mark, steps.get(index + 1).map(|next| next.mark), findings);
@@ -67,6 +69,8 @@ pub(super) fn lower(
                 node.map(|node| Action::Load { node, images })
             }
             Step::Fill(fill) => fill_step(fill, step.mark, names, nodes, findings),
+            Step::Node(node) => away.node(node, step.mark, nodes, findings),
+            Step::ControlPlane(component) => Some(away.control_plane(component, findings)),
         };
         planned.extend(action.map(|action| PlannedStep { location: at(step.mark), action }));
     }
@@ -197,17 +201,21 @@ fn until(
     Some(match wait.until.value {
         WaitFor::Running => Until::Running(pods(wait, step, names, findings)),
         WaitFor::Ready => Until::Ready(pods(wait, step, names, findings)),
-        WaitFor::Gone => Until::Gone(pods(wait, step, names, findings)),
+        WaitFor::Gone => {
+            let workloads = pods(wait, step, names, findings);
+            match &wait.node {
+                Some(node) => {
+                    Until::GoneFrom { node: one_node(Some(node), step, nodes, findings)?, workloads }
+                }
+                None => Until::Gone(workloads),
+            }
+        }
         WaitFor::Filled => Until::Filled(fillers(wait, step, names, findings)),
         WaitFor::Evictions => Until::Evictions(counted()),
         WaitFor::Rejections => Until::Rejections(counted()),
         WaitFor::OomKills => Until::OomKills(counted()),
-        WaitFor::Condition => {
-            let node = one_node(wait.node.as_ref(), step, nodes, findings);
-            let condition = wait.condition.as_ref().and_then(|written| condition(written, findings));
-            let raised = wait.state.as_ref().is_none_or(|state| state.value == ConditionState::Raised);
-            Until::Condition { node: node?, condition: condition?.name().to_owned(), raised }
-        }
+        WaitFor::Condition => node_failure::condition_wait(wait, step, nodes, findings)?,
+        WaitFor::Taint => node_failure::taint_wait(wait, step, nodes, findings)?,
     })
 }
 
@@ -235,13 +243,19 @@ fn check_wait_fields(wait: &WrittenWait, findings: &mut Findings) {
     let of_pods = matches!(what, WaitFor::Running | WaitFor::Ready | WaitFor::Filled | WaitFor::Gone);
     let counts = matches!(what, WaitFor::Evictions | WaitFor::Rejections | WaitFor::OomKills);
     let of_condition = what == WaitFor::Condition;
+    let of_taint = what == WaitFor::Taint;
     let fields = [
         ("pods", wait.pods.as_ref().map(|field| field.key), of_pods),
         ("count", wait.count.as_ref().map(|field| field.key), counts),
         ("condition", wait.condition.as_ref().map(|field| field.key), of_condition),
-        ("is", wait.state.as_ref().map(|field| field.key), of_condition),
-        ("node", wait.node.as_ref().map(|field| field.key), of_condition),
+        ("is", wait.state.as_ref().map(|field| field.key), of_condition || of_taint),
+        (
+            "node",
+            wait.node.as_ref().map(|field| field.key),
+            of_condition || of_taint || what == WaitFor::Gone,
+        ),
     ];
+    node_failure::check_wait_fields(wait, findings);
     for (field, key, belongs) in fields {
         if let (Some(key), false) = (key, belongs) {
             findings.say(Code::E0010, key, format!("`{field}` does not go with `for: {}`", what.name()));

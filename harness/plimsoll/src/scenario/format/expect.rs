@@ -5,8 +5,11 @@ use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
+use serde::de::{
+    Deserializer, Error, IntoDeserializer, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer,
+};
 
+use super::step::TaintEffect;
 use super::values::{Amount, Bounds, Count, Lasting, Names, NamesOrNone, Time};
 use crate::scenario::located::{Entries, Located};
 
@@ -41,6 +44,79 @@ pub struct Expect {
     pub terminated: Option<Located<Entries<Located<Lasting>>>>,
     /// By workload with a controller: what became of the places of evicted pods.
     pub replaced: Option<Located<Entries<Located<Replaced>>>>,
+    /// These nodes got these taints, by themselves or from the control plane. `[]`: no node got one that deletes pods.
+    pub tainted: Option<Located<Vec<Located<Tainted>>>>,
+    /// By workload: how long its pods stayed on a node that had got a NoExecute taint until the control plane deleted them, or
+    /// `always` where they were to stay.
+    pub tolerated: Option<Located<Entries<Located<Tolerated>>>>,
+    /// A pod of each of these was to go and its grace period was over, but at the end it was still there, as on a node that can
+    /// not say that it has stopped.
+    pub terminating: Option<Located<Names>>,
+}
+
+/// A taint that a node got.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Tainted {
+    /// The node. Left out: the only one.
+    pub node: Option<Located<String>>,
+    /// The taint's key, such as `node.kubernetes.io/unreachable`.
+    pub taint: Located<String>,
+    /// Its effect. Left out: any.
+    pub effect: Option<TaintEffect>,
+    /// The time from the step that took the node away to the taint: at most, or at least and at most.
+    pub within: Option<Located<Lasting>>,
+    /// Whether it was taken off again before the run ended. Left out: it does not matter.
+    pub removed: Option<bool>,
+}
+
+/// How long pods stay on a node that got a NoExecute taint.
+#[derive(Debug, Clone, Copy)]
+pub enum Tolerated {
+    /// They are not deleted at all.
+    Always,
+    /// So long from the taint to the deletion.
+    Lasting(Lasting),
+}
+
+impl<'de> Deserialize<'de> for Tolerated {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Word;
+
+        impl<'de> Visitor<'de> for Word {
+            type Value = Tolerated;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the word always, a duration such as 5s, or a mapping of atLeast and atMost")
+            }
+
+            fn visit_str<E: Error>(self, word: &str) -> Result<Tolerated, E> {
+                match word {
+                    "always" => Ok(Tolerated::Always),
+                    _ => Lasting::deserialize(word.into_deserializer()).map(Tolerated::Lasting),
+                }
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Tolerated, A::Error> {
+                Lasting::deserialize(MapAccessDeserializer::new(map)).map(Tolerated::Lasting)
+            }
+        }
+
+        deserializer.deserialize_any(Word)
+    }
+}
+
+impl JsonSchema for Tolerated {
+    fn schema_name() -> Cow<'static, str> {
+        "Tolerated".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "The word always, or the most time, or a mapping with atLeast, atMost or both.",
+            "anyOf": [{ "type": "string", "enum": ["always"] }, generator.subschema_for::<Lasting>()],
+        })
+    }
 }
 
 /// Who was over which limit of local storage.

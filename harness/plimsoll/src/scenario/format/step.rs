@@ -1,7 +1,7 @@
 //! What happens.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::document::BallastImage;
 use super::fill::{AnyFill, CpuFill, DiskFill, InodesFill, MemoryFill, PidsFill};
@@ -27,6 +27,10 @@ pub enum Step {
     Apply(Names),
     /// Delete these workloads and manifest objects.
     Delete(Names),
+    /// Take a node away as nodes are lost, or bring it back.
+    Node(NodeStep),
+    /// Stop a component of the control plane, or start it again.
+    ControlPlane(ControlPlaneStep),
 }
 
 /// A wait, with its bound.
@@ -40,12 +44,17 @@ pub struct Wait {
     pub pods: Option<Located<Names>>,
     /// How many at least, for evictions, rejections and oomKills, counted from the start of the run. Default 1.
     pub count: Option<Located<Count>>,
-    /// Which node condition, for condition, such as `MemoryPressure`.
+    /// Which node condition, for condition, such as `MemoryPressure` or `Ready`.
     pub condition: Option<Located<String>>,
-    /// Whether the condition must be raised (the default) or, having been raised, cleared.
+    /// Which taint, for taint, by its key, such as `node.kubernetes.io/unreachable`.
+    pub taint: Option<Located<String>>,
+    /// With which effect, for taint. Left out: with any.
+    pub effect: Option<Located<TaintEffect>>,
+    /// Whether the condition or taint must be raised (the default) or, having been raised, cleared. A condition may also have
+    /// to be unknown, as those of a node are of which nothing is heard.
     #[serde(rename = "is")]
     pub state: Option<Located<ConditionState>>,
-    /// Whose condition. Left out: the only node's.
+    /// Whose condition or taint; left out: the only node's. For Gone: only pods on this node are waited for.
     pub node: Option<Located<String>>,
     /// How long at most. Every wait has a bound.
     #[schemars(required)]
@@ -75,6 +84,9 @@ pub enum WaitFor {
     /// A node condition is raised or cleared.
     #[serde(rename = "condition")]
     Condition,
+    /// A node gets a taint, or loses it.
+    #[serde(rename = "taint")]
+    Taint,
 }
 
 impl WaitFor {
@@ -90,6 +102,7 @@ impl WaitFor {
             Self::Rejections => "rejections",
             Self::OomKills => "oomKills",
             Self::Condition => "condition",
+            Self::Taint => "taint",
         }
     }
 }
@@ -102,6 +115,140 @@ pub enum ConditionState {
     Raised,
     /// It was true, and is false again.
     Cleared,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// What a taint does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum TaintEffect {
+    /// No new pod comes.
+    NoSchedule,
+    /// New pods rather go elsewhere.
+    PreferNoSchedule,
+    /// Pods that do not tolerate it are deleted.
+    NoExecute,
+}
+
+impl TaintEffect {
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoSchedule => "NoSchedule",
+            Self::PreferNoSchedule => "PreferNoSchedule",
+            Self::NoExecute => "NoExecute",
+        }
+    }
+}
+
+/// What becomes of a node.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NodeStep {
+    /// The node. Left out: the only one.
+    pub name: Option<Located<String>>,
+    /// What is done to it.
+    #[serde(rename = "do")]
+    pub change: Located<NodeChange>,
+}
+
+/// How a node is taken away, and how it comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum NodeChange {
+    /// Its kubelet ends; containers run on.
+    StopKubelet,
+    /// Its kubelet is started again.
+    StartKubelet,
+    /// Every process of it stands still.
+    Freeze,
+    /// They go on.
+    Thaw,
+    /// It is cut off from the network, and runs on.
+    Cut,
+    /// It is on the network again.
+    Mend,
+    /// It loses its power: every process of it is gone.
+    Kill,
+    /// It has power again and boots, with empty disks.
+    Start,
+}
+
+impl NodeChange {
+    /// What brings a node back that this took away; none for what brings one back.
+    #[must_use]
+    pub const fn undone_by(self) -> Option<Self> {
+        match self {
+            Self::StopKubelet => Some(Self::StartKubelet),
+            Self::Freeze => Some(Self::Thaw),
+            Self::Cut => Some(Self::Mend),
+            Self::Kill => Some(Self::Start),
+            Self::StartKubelet | Self::Thaw | Self::Mend | Self::Start => None,
+        }
+    }
+
+    /// The word for it in a scenario.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::StopKubelet => "stopKubelet",
+            Self::StartKubelet => "startKubelet",
+            Self::Freeze => "freeze",
+            Self::Thaw => "thaw",
+            Self::Cut => "cut",
+            Self::Mend => "mend",
+            Self::Kill => "kill",
+            Self::Start => "start",
+        }
+    }
+}
+
+/// What becomes of a component of the control plane.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ControlPlaneStep {
+    /// The component.
+    pub component: Located<ControlPlaneComponent>,
+    /// What is done to it.
+    #[serde(rename = "do")]
+    pub change: Located<ComponentChange>,
+}
+
+/// The components of a control plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum ControlPlaneComponent {
+    /// The API server.
+    #[serde(rename = "kube-apiserver")]
+    ApiServer,
+    /// The controller manager.
+    #[serde(rename = "kube-controller-manager")]
+    ControllerManager,
+    /// The scheduler.
+    #[serde(rename = "kube-scheduler")]
+    Scheduler,
+}
+
+impl ControlPlaneComponent {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ApiServer => "kube-apiserver",
+            Self::ControllerManager => "kube-controller-manager",
+            Self::Scheduler => "kube-scheduler",
+        }
+    }
+}
+
+/// Whether a component ends or starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ComponentChange {
+    /// It ends, by SIGTERM or within 5 seconds by SIGKILL.
+    Stop,
+    /// It is started again.
+    Start,
 }
 
 /// Images for a node.

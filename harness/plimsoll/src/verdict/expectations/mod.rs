@@ -10,7 +10,10 @@ mod reclaimed;
 mod rejected;
 mod replaced;
 mod survive;
+mod tainted;
 mod terminated;
+mod terminating;
+mod tolerated;
 mod within;
 
 use plimsoll_eviction::signal::Signal;
@@ -18,7 +21,7 @@ use plimsoll_eviction::signal::Signal;
 use super::case::{Case, Judgement};
 use super::context::{Context, Eviction};
 use super::words;
-use crate::plan::Expect;
+use crate::plan::{Expect, failure};
 
 /// Judges one expectation.
 pub(super) fn judge(context: &Context<'_>, expect: &Expect) -> Judgement {
@@ -38,6 +41,11 @@ pub(super) fn judge(context: &Context<'_>, expect: &Expect) -> Judgement {
         Expect::Within { signal, lasting } => within::judge(context, signal, lasting, &mut case),
         Expect::Terminated { workload, lasting } => terminated::judge(context, workload, lasting, &mut case),
         Expect::Replaced(expected) => replaced::judge(context, expected, &mut case),
+        Expect::Tainted(expected) => tainted::judge(context, expected, &mut case),
+        Expect::Tolerated { workload, lasting } => {
+            tolerated::judge(context, workload, lasting.as_ref(), &mut case);
+        }
+        Expect::Terminating(workloads) => terminating::judge(context, workloads, &mut case),
     }
     case.decide()
 }
@@ -104,6 +112,16 @@ pub(super) fn title(expect: &Expect) -> String {
         }
         Expect::Terminated { workload, lasting } => format!("{workload} terminates in {lasting}"),
         Expect::Replaced(expected) => format!("{} is replaced", expected.workload),
+        Expect::Tainted(expected) if expected.is_empty() => "no node is tainted".to_owned(),
+        Expect::Tainted(expected) => {
+            let taints = expected.iter().map(failure::tainted).collect::<Vec<_>>();
+            format!("tainted: {}", taints.join("; "))
+        }
+        Expect::Tolerated { workload, lasting: None } => format!("{workload} stays on a tainted node"),
+        Expect::Tolerated { workload, lasting: Some(lasting) } => {
+            format!("{workload} stays on a tainted node {lasting}")
+        }
+        Expect::Terminating(workloads) => format!("{} still terminating", words::list(workloads)),
     }
 }
 

@@ -23,7 +23,8 @@ impl Succession<'_> {
 pub(super) fn judge(context: &Context<'_>, expected: &ReplacedExpectation, case: &mut Case) {
     let workload = expected.workload.as_str();
     let pods: Vec<&PodEnd> = context.pods_of(workload).map(|(_, pod)| pod).collect();
-    let evicted = pods.iter().any(|pod| matches!(pod.end, End::EvictedByKubelet(_)));
+    let evicted =
+        pods.iter().any(|pod| matches!(pod.end, End::EvictedByKubelet(_) | End::DeletedByTaintManager));
     if !evicted {
         let doubts =
             context.history.absence_doubts(context.plan, |until| matches!(until, Until::Evictions(_)));

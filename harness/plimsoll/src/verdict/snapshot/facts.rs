@@ -10,6 +10,7 @@ use plimsoll_node::report::OomScope;
 use super::super::context::{Context, Eviction};
 use super::super::expectations::{expects_node_reclaim, reclaimed_by, removed_from};
 use super::super::model::{End, LocalStorageLimit, Preemptor};
+use super::super::taints::{NO_EXECUTE, UNREACHABLE, spells};
 use super::super::words;
 use crate::observe::Timeline;
 use crate::plan::{Expect, Plan};
@@ -37,6 +38,8 @@ pub struct Facts {
     over_limit: BTreeSet<String>,
     /// What the kubelet removed from each node that was listened to: images, and ended containers of pods that completed.
     removed: BTreeMap<String, BTreeSet<String>>,
+    /// The taint of the planned nodes of which nothing was heard, as it came and went.
+    unreachable: BTreeMap<String, Vec<&'static str>>,
     /// How much the evictions of each signal gave back.
     reclaimed: BTreeMap<String, i64>,
     /// How the pods of each workload ended.
@@ -66,6 +69,7 @@ impl Facts {
             rejected,
             over_limit,
             removed: removed(&context),
+            unreachable: unreachable(&context),
             reclaimed: reclaimed(&context),
             ends,
         }
@@ -106,6 +110,10 @@ impl Facts {
             });
             list("removed", removed.collect());
         }
+        if !self.unreachable.is_empty() {
+            let nodes = self.unreachable.iter().map(|(node, went)| format!("  {node}: {}", went.join(", ")));
+            list("unreachable", nodes.collect());
+        }
         let reclaimed = self.reclaimed.iter().map(|(signal, amount)| {
             let kept = beside.and_then(|beside| kept_band(beside, signal));
             let band = kept.filter(|kept| kept.is_near(*amount)).unwrap_or_else(|| Band::of(*amount));
@@ -118,6 +126,24 @@ impl Facts {
         list("ends", ends.collect());
         text
     }
+}
+
+/// The taint that deletes pods of a node of which nothing is heard.
+fn unreachable(context: &Context<'_>) -> BTreeMap<String, Vec<&'static str>> {
+    let mut nodes = BTreeMap::new();
+    for node in &context.plan.nodes {
+        let mut went = Vec::new();
+        for spell in spells(&context.history, &node.name) {
+            if (spell.key, spell.effect) == (UNREACHABLE, NO_EXECUTE) {
+                went.push("tainted");
+                went.extend(spell.removed.map(|_| "taken off"));
+            }
+        }
+        if !went.is_empty() {
+            nodes.insert(node.name.clone(), went);
+        }
+    }
+    nodes
 }
 
 /// Evictions in order. Those that the scenario expects in one group are one set, as are those whose order can not be
