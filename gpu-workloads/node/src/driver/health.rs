@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::report::Event;
+use plimsoll_gpu_reader::report::Event;
 
 /// What an application, not the device, brings about, so that it says nothing of the device: errors in the graphics engine, faults of
 /// memory access, resets of a channel, preemptive clean-ups, video processor and context switch time-outs. The device plugin

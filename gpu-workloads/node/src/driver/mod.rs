@@ -10,8 +10,7 @@
 
 mod health;
 mod reader;
-mod report;
 
 pub use health::{DEFAULT_IGNORED_XIDS, Health};
+pub use plimsoll_gpu_reader::report::{Device, Event, Process, Reading, Report};
 pub use reader::{Reader, ReaderOptions, State};
-pub use report::{Device, Event, Process, Reading, Report};

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::health::Health;
-use super::report::{Reading, Report};
+use plimsoll_gpu_reader::report::{Reading, Report};
 
 /// How to run the program, and what to make of what it says.
 #[derive(Clone, Debug)]
@@ -56,8 +56,7 @@ impl Reader {
     #[must_use]
     pub fn start(options: ReaderOptions, cancel: CancellationToken) -> Self {
         let health = Health::new(options.ignored_xids.iter().copied());
-        let (sender, state) =
-            watch::channel(State { reading: None, health, failure: Some("not asked yet".to_owned()) });
+        let (sender, state) = watch::channel(State { reading: None, health, failure: None });
         tokio::spawn(async move {
             cancel.run_until_cancelled(keep_running(options, sender)).await;
         });

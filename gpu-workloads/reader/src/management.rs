@@ -1,0 +1,264 @@
+//! NVML, asked for devices, memory, processes and errors.
+
+#![expect(unsafe_code, reason = "a driver is a library of C functions")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use nvml_wrapper::Nvml;
+use nvml_wrapper::bitmasks::event::EventTypes;
+use nvml_wrapper::enums::device::UsedGpuMemory;
+use nvml_wrapper::enums::event::XidError;
+use nvml_wrapper::error::NvmlError;
+use nvml_wrapper::event::EventSet;
+use nvml_wrapper::struct_wrappers::device::ProcessInfo;
+
+use crate::report::{Device, Event, Process, Reading};
+
+/// Where the driver's installation puts the library, for the dynamic loader to find.
+pub const LIBRARY: &str = "libnvidia-ml.so.1";
+/// The symbol by which the simulated driver is known.
+const SIMULATED: &[u8] = b"plimsollSimulatedDriver\0";
+/// NVML's number for an error that it has no number for.
+const UNKNOWN_XID: u64 = 999;
+
+/// Why the driver can not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ManagementError {
+    /// This program can load nothing.
+    #[error("this program is static and can not load a driver; gpu-workloads/build makes one that can")]
+    Static,
+    /// The library can not be loaded.
+    #[error(
+        "{path}: {}; install the NVIDIA driver or mount its libraries, or name the library with --library",
+        cause(.error)
+    )]
+    Load {
+        /// Its path or name.
+        path: String,
+        /// What the loader says.
+        error: libloading::Error,
+    },
+    /// NVML does not start.
+    #[error("{path}: NVML does not start: {error}")]
+    Start {
+        /// Its path or name.
+        path: String,
+        /// What it says.
+        error: NvmlError,
+    },
+    /// A simulated driver stands where the machine's own should.
+    #[error("the library that was found is the simulated driver's; it is used only when --library names it")]
+    SimulatedUnasked,
+    /// A question that concerns no single device.
+    #[error("{call}: {error}")]
+    Call {
+        /// The question.
+        call: &'static str,
+        /// The answer.
+        error: NvmlError,
+    },
+}
+
+/// What the dynamic loader says, which is the cause and not the error itself.
+fn cause(error: &libloading::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+/// NVML, started.
+#[derive(Debug)]
+pub struct Management {
+    nvml: Nvml,
+    driver_version: String,
+    simulated: bool,
+}
+
+/// Critical errors of devices, as they come.
+#[derive(Debug)]
+pub struct Errors<'a>(Option<EventSet<'a>>);
+
+impl Management {
+    /// Loads NVML: the library that is named, or the machine's own.
+    ///
+    /// # Errors
+    /// [`ManagementError`].
+    pub fn load(library: Option<&Path>) -> Result<Self, ManagementError> {
+        if cfg!(target_feature = "crt-static") {
+            return Err(ManagementError::Static);
+        }
+        let name = library.unwrap_or(Path::new(LIBRARY));
+        let path = name.display().to_string();
+        let simulated =
+            is_simulated(name).map_err(|error| ManagementError::Load { path: path.clone(), error })?;
+        if simulated && library.is_none() {
+            return Err(ManagementError::SimulatedUnasked);
+        }
+        let nvml = Nvml::builder()
+            .lib_path(name.as_os_str())
+            .init()
+            .map_err(|error| ManagementError::Start { path, error })?;
+        let driver_version = nvml
+            .sys_driver_version()
+            .map_err(|error| ManagementError::Call { call: "nvmlSystemGetDriverVersion", error })?;
+        Ok(Self { nvml, driver_version, simulated })
+    }
+
+    /// All devices that can be asked. One that can not, such as one that fell off the bus, is left out and named in the list beside.
+    ///
+    /// # Errors
+    /// [`ManagementError::Call`] if nobody can say how many there are.
+    pub fn read(&self) -> Result<(Reading, Vec<String>), ManagementError> {
+        let time = Timestamp::now();
+        let count = self
+            .nvml
+            .device_count()
+            .map_err(|error| ManagementError::Call { call: "nvmlDeviceGetCount", error })?;
+        let mut devices = Vec::new();
+        let mut lost = Vec::new();
+        for index in 0..count {
+            match self.device(index) {
+                Ok(device) => devices.push(device),
+                Err(error) => lost.push(format!("device {index}: {error}")),
+            }
+        }
+        let (driver_version, simulated) = (self.driver_version.clone(), self.simulated);
+        Ok((Reading { time, driver_version, simulated, devices }, lost))
+    }
+
+    fn device(&self, index: u32) -> Result<Device, NvmlError> {
+        let device = self.nvml.device_by_index(index)?;
+        let memory = device.memory_info()?;
+        let lists = [
+            device.running_compute_processes(),
+            device.running_graphics_processes(),
+            device.mps_running_compute_processes(),
+        ];
+        let mut processes = Vec::new();
+        for list in lists {
+            match list {
+                Ok(list) => processes.extend(list),
+                // Not every device and driver tells of every kind.
+                Err(NvmlError::NotSupported | NvmlError::FailedToLoadSymbol(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Device {
+            index,
+            uuid: device.uuid()?,
+            name: device.name()?,
+            minor: device.minor_number().ok(),
+            numa_node: device.numa_node_id().ok(),
+            memory_total: memory.total,
+            // What the driver sets aside is nobody's to take, so it counts as used.
+            memory_used: memory.total.saturating_sub(memory.free),
+            processes: merged(&processes),
+        })
+    }
+
+    /// Listens for critical errors of all devices that can tell of them.
+    #[must_use]
+    pub fn errors(&self) -> Errors<'_> {
+        Errors(self.listen())
+    }
+
+    fn listen(&self) -> Option<EventSet<'_>> {
+        let mut set = self.nvml.create_event_set().ok()?;
+        for index in 0..self.nvml.device_count().ok()? {
+            let Ok(device) = self.nvml.device_by_index(index) else { continue };
+            let can = device
+                .supported_event_types()
+                .is_ok_and(|types| types.contains(EventTypes::CRITICAL_XID_ERROR));
+            if can {
+                set = device.register_events(EventTypes::CRITICAL_XID_ERROR, set).ok()?;
+            }
+        }
+        Some(set)
+    }
+}
+
+impl Errors<'_> {
+    /// Waits for the next error until a time; none if none came.
+    pub fn next(&mut self, until: Instant) -> Option<Event> {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            let Some(set) = &self.0 else {
+                std::thread::sleep(left);
+                return None;
+            };
+            // NVML counts milliseconds; one at least, or this would spin.
+            let milliseconds = u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1);
+            match set.wait(milliseconds) {
+                Ok(data) => {
+                    let xid = match data.event_data {
+                        Some(XidError::Value(xid)) => xid,
+                        Some(XidError::Unknown) => UNKNOWN_XID,
+                        None => continue,
+                    };
+                    return Some(Event { uuid: data.device.uuid().ok(), xid });
+                }
+                Err(NvmlError::Timeout) => return None,
+                // One that can not be waited for would be waited for in vain again and again.
+                Err(_) => std::thread::sleep(left.min(Duration::from_millis(100))),
+            }
+        }
+    }
+}
+
+/// Each process once, with what the list that knows most of it says.
+fn merged(processes: &[ProcessInfo]) -> Vec<Process> {
+    let mut by_pid: BTreeMap<u32, Option<u64>> = BTreeMap::new();
+    for process in processes {
+        let used = match process.used_gpu_memory {
+            UsedGpuMemory::Used(bytes) => Some(bytes),
+            UsedGpuMemory::Unavailable => None,
+        };
+        let own = by_pid.entry(process.pid).or_default();
+        *own = (*own).max(used);
+    }
+    by_pid.into_iter().map(|(pid, memory_used)| Process { pid, memory_used }).collect()
+}
+
+/// Whether a library is the simulated driver's.
+fn is_simulated(path: &Path) -> Result<bool, libloading::Error> {
+    // SAFETY: a driver's library is loaded to be used, and what it does when it is loaded is its vendor's matter. It stays
+    // loaded for as long as this handle lives, and NVML's own handle is taken after that.
+    let library = unsafe { libloading::Library::new(path) }?;
+    // SAFETY: the symbol is only looked for, and never called.
+    let symbol = unsafe { library.get::<*const ()>(SIMULATED) };
+    Ok(symbol.is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_of_several_lists_counts_once() {
+        let process = |pid, used_gpu_memory| ProcessInfo {
+            pid,
+            used_gpu_memory,
+            gpu_instance_id: None,
+            compute_instance_id: None,
+        };
+        let processes = [
+            process(7, UsedGpuMemory::Used(10)),
+            process(3, UsedGpuMemory::Unavailable),
+            process(7, UsedGpuMemory::Unavailable),
+            process(7, UsedGpuMemory::Used(5)),
+        ];
+        let expected = [(3, None), (7, Some(10))].map(|(pid, memory_used)| Process { pid, memory_used });
+        assert_eq!(merged(&processes), expected);
+    }
+
+    #[test]
+    fn a_static_program_says_that_it_is_one() {
+        let error = Management::load(Some(Path::new("/nowhere.so"))).expect_err("no library").to_string();
+        let expected = if cfg!(target_feature = "crt-static") { "is static" } else { "/nowhere.so" };
+        assert!(error.contains(expected), "{error}");
+    }
+}
