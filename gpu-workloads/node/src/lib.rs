@@ -3,6 +3,7 @@
 //! - [`driver`]: what the driver says of devices, memory and processes, read by a program of its own.
 //! - [`device_plugin`]: the kubelet's device plugin API: devices or shares of their memory, their health, their allocation.
 //! - [`cdi`]: how devices and driver files reach containers.
+//! - [`evictor`]: evicts pods when a device runs low on memory.
 //! - [`pods`]: which pod holds which device and which process.
 //! - [`api`]: the messages of the kubelet's gRPC services.
 
@@ -11,4 +12,5 @@ pub mod cdi;
 pub mod cli;
 pub mod device_plugin;
 pub mod driver;
+pub mod evictor;
 pub mod pods;

@@ -131,21 +131,7 @@ impl fmt::Display for PodMessage {
     /// Upstream: `evictionMessage`, the three limit messages of `localStorageEviction`, and `Admit`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NodeLow { resource, figures, pod, containers } => {
-                write!(formatter, "{NODE_LOW}{resource}{END}")?;
-                if let Some(ThresholdFigures { threshold, available }) = figures {
-                    write!(formatter, "{THRESHOLD}{threshold}{AVAILABLE}{available}{END}")?;
-                }
-                let pod = pod.iter().map(|pod| (POD, pod));
-                for (kind, offender) in pod.chain(containers.iter().map(|container| (CONTAINER, container))) {
-                    let Offender { name, usage, request } = offender;
-                    write!(
-                        formatter,
-                        "{kind}{name}{WAS_USING}{usage}{REQUEST_IS}{request}{LARGER}{resource}{END}"
-                    )?;
-                }
-                Ok(())
-            }
+            Self::NodeLow { resource, .. } => self.naming(resource.name()).fmt(formatter),
             Self::ContainerOverLimit { container, limit } => {
                 write!(formatter, "{CONTAINER}{container}{EXCEEDED_LIMIT}{}{END}", quoted(&limit.to_string()))
             }
@@ -159,6 +145,41 @@ impl fmt::Display for PodMessage {
                 write!(formatter, "{REJECTED}{HAD_CONDITION}{}]{END}", names.join(" "))
             }
         }
+    }
+}
+
+impl PodMessage {
+    /// The same message about a resource that the kubelet knows nothing of, such as `nvidia.com/gpu-memory`. Only a message about a low
+    /// resource names one.
+    #[must_use]
+    pub const fn naming<'a>(&'a self, resource: &'a str) -> Naming<'a> {
+        Naming { message: self, resource }
+    }
+}
+
+/// A message that names a resource of another name, for printing.
+#[derive(Clone, Copy, Debug)]
+pub struct Naming<'a> {
+    message: &'a PodMessage,
+    resource: &'a str,
+}
+
+impl fmt::Display for Naming<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let resource = self.resource;
+        let PodMessage::NodeLow { figures, pod, containers, .. } = self.message else {
+            return self.message.fmt(formatter);
+        };
+        write!(formatter, "{NODE_LOW}{resource}{END}")?;
+        if let Some(ThresholdFigures { threshold, available }) = figures {
+            write!(formatter, "{THRESHOLD}{threshold}{AVAILABLE}{available}{END}")?;
+        }
+        let pod = pod.iter().map(|pod| (POD, pod));
+        for (kind, offender) in pod.chain(containers.iter().map(|container| (CONTAINER, container))) {
+            let Offender { name, usage, request } = offender;
+            write!(formatter, "{kind}{name}{WAS_USING}{usage}{REQUEST_IS}{request}{LARGER}{resource}{END}")?;
+        }
+        Ok(())
     }
 }
 
@@ -352,6 +373,20 @@ mod tests {
             let message: PodMessage = text.parse().unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(message.to_string(), text);
         }
+    }
+
+    #[test]
+    fn another_resource_is_named_in_the_same_words() {
+        let text = "The node was low on resource: memory. Threshold quantity: 1Gi, available: 200Mi. Container memory was \
+                    using 5Gi, request is 1Gi, has larger consumption of memory. ";
+        let message: PodMessage = text.parse().expect("a message");
+        assert_eq!(
+            message.naming("nvidia.com/gpu-memory").to_string(),
+            "The node was low on resource: nvidia.com/gpu-memory. Threshold quantity: 1Gi, available: 200Mi. Container \
+             memory was using 5Gi, request is 1Gi, has larger consumption of nvidia.com/gpu-memory. "
+        );
+        let limit = PodMessage::PodOverLimit { limit: quantity("1Gi") };
+        assert_eq!(limit.naming("nvidia.com/gpu-memory").to_string(), limit.to_string());
     }
 
     #[test]

@@ -4,37 +4,22 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::Failure;
-use super::driver::{DriverArguments, bytes};
+use super::driver::DriverArguments;
+use super::resource::{ResourceArguments, resource_name};
 use crate::cdi::{self, Extras, Mount};
-use crate::device_plugin::{Allocation, Inventory, Resource, ServeOptions, Share, serve};
+use crate::device_plugin::{Allocation, Inventory, Resource, ServeOptions, serve};
 use crate::driver::{Reader, Reading, State};
-
-/// What one unit of the resource is.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum ShareArgument {
-    /// A whole device.
-    Device,
-    /// `--unit` of the memory of one device.
-    Memory,
-}
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The extended resource to advertise.
-    #[arg(long, value_name = "NAME", default_value = "plimsoll.dev/gpu-memory", value_parser = resource_name)]
-    resource_name: String,
-    /// What one unit of it is.
-    #[arg(long, default_value = "memory")]
-    share: ShareArgument,
-    /// How much memory one unit is, with `--share memory`.
-    #[arg(long, value_name = "BYTES", default_value = "1Gi", value_parser = bytes)]
-    unit: u64,
+    #[command(flatten)]
+    resource: ResourceArguments,
     /// The kubelet's folder of device plugins.
     #[arg(long, value_name = "FOLDER", default_value = "/var/lib/kubelet/device-plugins")]
     folder: PathBuf,
@@ -61,21 +46,6 @@ pub(super) struct Arguments {
     list_variable: Option<String>,
     #[command(flatten)]
     driver: DriverArguments,
-}
-
-/// A domain, a slash and a name, as extended resources and kinds of devices have it.
-fn resource_name(text: &str) -> Result<String, String> {
-    let valid = |part: &str, others: &str| {
-        let inner = |byte: u8| byte.is_ascii_alphanumeric() || others.as_bytes().contains(&byte);
-        let ends = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
-        part.bytes().all(inner) && ends(part.as_bytes().first()) && ends(part.as_bytes().last())
-    };
-    match text.split_once('/') {
-        Some((domain, name)) if text.len() <= 63 && valid(domain, "-.") && valid(name, "-_.") => {
-            Ok(text.to_owned())
-        }
-        _ => Err("must be a domain, a slash and a name, such as nvidia.com/gpu".to_owned()),
-    }
 }
 
 fn mount(text: &str) -> Result<Mount, String> {
@@ -107,13 +77,7 @@ pub(super) async fn run(arguments: Arguments, cancel: CancellationToken) -> Resu
     let mut states = reader.state();
     let first = cancel.run_until_cancelled(first_reading(&mut states)).await;
     let Some(Some(reading)) = first else { return Ok(()) };
-    let resource = Resource {
-        name: arguments.resource_name.clone(),
-        share: match arguments.share {
-            ShareArgument::Device => Share::Device,
-            ShareArgument::Memory => Share::Memory { unit: arguments.unit },
-        },
-    };
+    let resource = arguments.resource.resource();
     let allocation = Arc::new(Allocation {
         cdi_names: cdi_names(&arguments, &reading)?,
         list_variable: arguments.list_variable.clone(),
@@ -122,8 +86,9 @@ pub(super) async fn run(arguments: Arguments, cancel: CancellationToken) -> Resu
     let inventory = Inventory::new(&resource, &reading, &health, false)
         .map_err(|error| Failure::Input(error.to_string()))?;
     let (sender, inventories) = watch::channel(Arc::new(inventory));
+    let resource_name = resource.name.clone();
     tokio::spawn(cancel.clone().run_until_cancelled_owned(follow(resource, states, sender)));
-    let options = ServeOptions { folder: arguments.folder, resource_name: arguments.resource_name };
+    let options = ServeOptions { folder: arguments.folder, resource_name };
     serve(&options, inventories, allocation, cancel).await.map_err(|error| Failure::Input(error.to_string()))
 }
 
@@ -180,19 +145,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_mounts_are_checked() {
-        for name in ["nvidia.com/gpu", "aliyun.com/gpu-mem", "nvidia.com/gpu_memory.shared"] {
-            assert!(resource_name(name).is_ok(), "{name}");
-        }
-        for name in ["gpu", "/gpu", "nvidia.com/", "nvidia.com/-gpu", "nvidia.com/a/b", "nvi dia.com/gpu"] {
-            assert!(resource_name(name).is_err(), "{name}");
-        }
+    fn mounts_and_variables_are_checked() {
         assert_eq!(mount("/a:/b:ro").expect("a mount").options[0], "ro");
         for text in ["/a", "a:/b", "/a:b", "/a:/b:x", "/a:/b:ro:z"] {
             assert!(mount(text).is_err(), "{text}");
         }
         assert!(variable("A=").is_ok() && variable("=b").is_err() && variable("A").is_err());
-        assert_eq!(bytes("1Gi"), Ok(1 << 30));
-        assert!(bytes("0").is_err() && bytes("100m").is_err() && bytes("-1Gi").is_err());
     }
 }

@@ -59,3 +59,20 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
         _ => Err("must be a whole number of bytes above zero".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_and_durations_are_above_zero() {
+        assert_eq!(bytes("1Gi"), Ok(1 << 30));
+        for text in ["0", "100m", "-1Gi", "1Xi"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+        assert_eq!(positive_duration("1m30s"), Ok(Duration::from_secs(90)));
+        for text in ["0s", "-1s", "10"] {
+            assert!(positive_duration(text).is_err(), "{text}");
+        }
+    }
+}

@@ -2,6 +2,8 @@
 
 mod device_plugin;
 mod driver;
+mod evictor;
+mod resource;
 
 use std::process::ExitCode;
 
@@ -22,6 +24,8 @@ struct Arguments {
 enum Command {
     /// Advertises GPUs, or shares of their memory, to the kubelet.
     DevicePlugin(Box<device_plugin::Arguments>),
+    /// Evicts pods when a GPU runs low on memory, by the kubelet's rules.
+    Evictor(Box<evictor::Arguments>),
 }
 
 /// Why a command ends that should not.
@@ -62,6 +66,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     cancel_on_signals(&cancel).map_err(|error| Failure::Other(format!("signals: {error}")))?;
     match arguments.command {
         Command::DevicePlugin(arguments) => device_plugin::run(*arguments, cancel).await,
+        Command::Evictor(arguments) => evictor::run(*arguments, cancel).await,
     }
 }
 
@@ -75,4 +80,58 @@ fn cancel_on_signals(cancel: &CancellationToken) -> std::io::Result<()> {
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use k8s_openapi::api::apps::v1::DaemonSet;
+    use k8s_openapi::api::rbac::v1::ClusterRole;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn documents(text: &str) -> Vec<Value> {
+        text.split("\n---\n").map(|document| serde_yaml::from_str(document).expect("YAML")).collect()
+    }
+
+    /// The arguments of the only container of the only DaemonSet.
+    fn arguments(documents: &[Value]) -> Vec<String> {
+        let set = documents.iter().find(|document| document["kind"] == "DaemonSet").expect("a DaemonSet");
+        let set: DaemonSet = serde_json::from_value(set.clone()).expect("a DaemonSet");
+        let pod = set.spec.expect("a spec").template.spec.expect("a pod");
+        pod.containers.into_iter().next().expect("a container").args.expect("arguments")
+    }
+
+    fn parse(documents: &[Value]) -> Arguments {
+        let own = ["plimsoll-gpu-node".to_owned()].into_iter();
+        // Which the manifest sets in the environment.
+        let node = (arguments(documents)[0] == "evictor").then(|| "--node-name=n".to_owned());
+        Arguments::try_parse_from(own.chain(arguments(documents)).chain(node)).expect("arguments")
+    }
+
+    #[test]
+    fn manifests_say_what_the_program_understands() {
+        let plugin = parse(&documents(include_str!("../../deploy/device-plugin.yaml")));
+        assert!(matches!(plugin.command, Command::DevicePlugin(_)));
+        let evictor = documents(include_str!("../../deploy/evictor.yaml"));
+        let Command::Evictor(own) = parse(&evictor).command else { panic!("another command") };
+        own.statements().read().expect("thresholds");
+        let role = evictor.iter().find(|document| document["kind"] == "ClusterRole").expect("a role");
+        let role: ClusterRole = serde_json::from_value(role.clone()).expect("a role");
+        let may: BTreeSet<String> = role
+            .rules
+            .iter()
+            .flatten()
+            .flat_map(|rule| {
+                let resources = rule.resources.clone().unwrap_or_default();
+                resources.into_iter().map(|resource| format!("{} {resource}", rule.verbs.join(",")))
+            })
+            .collect();
+        // Every call of evictor/cluster.rs, and no other.
+        let calls =
+            ["create events", "create pods/eviction", "list pods", "patch nodes/status", "patch pods/status"];
+        assert_eq!(may, calls.map(str::to_owned).into());
+    }
 }

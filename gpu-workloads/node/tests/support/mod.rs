@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub mod api_server;
 pub mod kubelet;
 
 use std::fs::{self, OpenOptions};
