@@ -1,4 +1,5 @@
-//! Voluntary disruption: what a drain takes, and what the eviction API lets go under disruption budgets.
+//! Voluntary disruption: what a drain takes, what the eviction API lets go under disruption budgets, and what keeps a
+//! cluster autoscaler from removing a node.
 
 /// A pod as a drain or the eviction API sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,7 +69,33 @@ pub enum Drain {
     /// It is left where it is, with a warning.
     LeavesWarning(&'static str),
     /// Nothing is drained because of it.
-    Refuses(&'static str),
+    Refuses(Obstacle),
+}
+
+/// Why a drain refuses a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// A DaemonSet manages it.
+    DaemonSet,
+    /// The DaemonSet that manages it is gone.
+    MissingDaemonSet,
+    /// It has an emptyDir volume.
+    LocalStorage,
+    /// Nothing manages it.
+    Unmanaged,
+}
+
+impl Obstacle {
+    /// What kubectl says of it.
+    #[must_use]
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::DaemonSet => "DaemonSet-managed Pods (use --ignore-daemonsets to ignore)",
+            Self::MissingDaemonSet => "the DaemonSet that manages it is not found",
+            Self::LocalStorage => "Pods with local storage (use --delete-emptydir-data to override)",
+            Self::Unmanaged => "Pods that declare no controller (use --force to override)",
+        }
+    }
 }
 
 /// What a drain makes of a pod. The first filter that does not take it decides; of the others only the last says
@@ -85,11 +112,11 @@ pub fn drain(pod: &Subject, options: &DrainOptions) -> Drain {
             return if options.ignore_daemon_sets {
                 Drain::LeavesWarning("ignoring DaemonSet-managed Pods")
             } else {
-                Drain::Refuses("DaemonSet-managed Pods (use --ignore-daemonsets to ignore)")
+                Drain::Refuses(Obstacle::DaemonSet)
             };
         }
         Controller::MissingDaemonSet if !finished && !options.force => {
-            return Drain::Refuses("the DaemonSet that manages it is not found");
+            return Drain::Refuses(Obstacle::MissingDaemonSet);
         }
         _ => {}
     }
@@ -97,7 +124,7 @@ pub fn drain(pod: &Subject, options: &DrainOptions) -> Drain {
         return Drain::Leaves;
     }
     if pod.has_empty_dir && !finished && !options.delete_empty_dir_data {
-        return Drain::Refuses("Pods with local storage (use --delete-emptydir-data to override)");
+        return Drain::Refuses(Obstacle::LocalStorage);
     }
     if finished || pod.controller != Controller::None {
         return Drain::Takes;
@@ -105,8 +132,67 @@ pub fn drain(pod: &Subject, options: &DrainOptions) -> Drain {
     if options.force {
         Drain::TakesWarning("deleting Pods that declare no controller")
     } else {
-        Drain::Refuses("Pods that declare no controller (use --force to override)")
+        Drain::Refuses(Obstacle::Unmanaged)
     }
+}
+
+/// A pod as a cluster autoscaler sees it that would remove its node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScaleDownPod {
+    /// Its phase.
+    pub phase: Phase,
+    /// What manages it.
+    pub controller: Controller,
+    /// Whether it is the API server's image of a static pod.
+    pub mirror: bool,
+    /// Whether it is in the namespace kube-system.
+    pub in_kube_system: bool,
+    /// What its annotation `cluster-autoscaler.kubernetes.io/safe-to-evict` says.
+    pub safe_to_evict: Option<bool>,
+    /// Its volumes that lie on the node (emptyDir, hostPath) and that no annotation declares safe.
+    pub local_volumes: usize,
+}
+
+/// Why a cluster autoscaler keeps a node for the sake of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScaleDown {
+    /// Nothing would make it anew elsewhere.
+    Unmanaged,
+    /// It is in kube-system, and no budget says that it may go.
+    System,
+    /// It says so itself.
+    NotSafeToEvict,
+    /// Its data would be lost.
+    LocalStorage,
+    /// A budget does not let it go.
+    DisruptionBudget,
+}
+
+/// Why a cluster autoscaler with its default flags keeps a node for the sake of this pod, if it does. `budget` is the least
+/// number of disruptions that a budget which covers it allows.
+/// Upstream: `cluster-autoscaler/simulator/drainability/rules` of the autoscaler, in the order of its defaults.
+#[must_use]
+pub fn scale_down(pod: &ScaleDownPod, budget: Option<i64>) -> Option<ScaleDown> {
+    if pod.mirror
+        || matches!(pod.controller, Controller::DaemonSet | Controller::MissingDaemonSet)
+        || pod.safe_to_evict == Some(true)
+        || pod.phase == Phase::Finished
+    {
+        return None;
+    }
+    if pod.controller == Controller::None {
+        return Some(ScaleDown::Unmanaged);
+    }
+    if pod.in_kube_system && budget.is_none() {
+        return Some(ScaleDown::System);
+    }
+    if pod.safe_to_evict == Some(false) {
+        return Some(ScaleDown::NotSafeToEvict);
+    }
+    if pod.local_volumes > 0 {
+        return Some(ScaleDown::LocalStorage);
+    }
+    budget.is_some_and(|allowed| allowed < 1).then_some(ScaleDown::DisruptionBudget)
 }
 
 /// A disruption budget's status, and what it says about pods that are not ready.
@@ -205,6 +291,32 @@ mod tests {
         assert_eq!(drain(&going(11), &ALL), Drain::Leaves);
         assert_eq!(drain(&going(10), &ALL), Drain::Takes);
         assert_eq!(drain(&going(11), &none), Drain::Takes);
+    }
+
+    #[test]
+    fn an_autoscaler_keeps_a_node_for_what_would_be_lost() {
+        let managed = ScaleDownPod { controller: Controller::Other, ..ScaleDownPod::default() };
+        assert_eq!(scale_down(&managed, None), None);
+        assert_eq!(scale_down(&managed, Some(1)), None);
+        assert_eq!(scale_down(&managed, Some(0)), Some(ScaleDown::DisruptionBudget));
+        assert_eq!(scale_down(&ScaleDownPod::default(), None), Some(ScaleDown::Unmanaged));
+        let storage = ScaleDownPod { local_volumes: 1, ..managed };
+        assert_eq!(scale_down(&storage, None), Some(ScaleDown::LocalStorage));
+        let precious = ScaleDownPod { safe_to_evict: Some(false), ..storage };
+        assert_eq!(scale_down(&precious, Some(0)), Some(ScaleDown::NotSafeToEvict));
+        let system = ScaleDownPod { in_kube_system: true, ..managed };
+        assert_eq!(scale_down(&system, None), Some(ScaleDown::System));
+        assert_eq!(scale_down(&system, Some(1)), None);
+        // What says that it is safe is safe, whatever else holds of it.
+        let safe = ScaleDownPod { safe_to_evict: Some(true), local_volumes: 3, ..ScaleDownPod::default() };
+        assert_eq!(scale_down(&safe, Some(0)), None);
+        for harmless in [
+            ScaleDownPod { mirror: true, ..ScaleDownPod::default() },
+            ScaleDownPod { controller: Controller::DaemonSet, ..storage },
+            ScaleDownPod { phase: Phase::Finished, ..ScaleDownPod::default() },
+        ] {
+            assert_eq!(scale_down(&harmless, Some(0)), None);
+        }
     }
 
     #[test]

@@ -20,7 +20,9 @@ pub async fn client(
     kubeconfig: &Kubeconfig,
 ) -> Result<kube::Client, Box<dyn std::error::Error + Send + Sync>> {
     let options = KubeConfigOptions::default();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig.clone(), &options).await?;
+    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig.clone(), &options).await?;
+    // An answer such as 429 is what a run is about, and a request made again unseen would hide it.
+    config.default_retry = false;
     Ok(kube::Client::try_from(config)?)
 }
 

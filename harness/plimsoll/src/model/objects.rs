@@ -92,9 +92,9 @@ fn condition(kind: &str, holds: bool, since: Micros) -> PodCondition {
 fn scheduled(pod: &PodState<'_>) -> PodCondition {
     match pod.bound {
         Some(bound) => condition("PodScheduled", true, bound),
-        None if pod.unschedulable => PodCondition {
+        None if pod.unschedulable.is_some() => PodCondition {
             reason: Some("Unschedulable".to_owned()),
-            message: Some("no node fits".to_owned()),
+            message: pod.unschedulable.map(|misfits| misfits.to_string()),
             ..condition("PodScheduled", false, pod.created)
         },
         None => condition("PodScheduled", false, pod.created),

@@ -16,8 +16,8 @@ use super::curve::{Course, Micros, SECOND};
 use super::template::{Omissions, PodTemplate, PriorityClasses, Request};
 use crate::plan::filler;
 use crate::plan::{
-    Action, FillPlan, FillTarget, Form, NodePlan, Plan, PlannedObject, PlannedStep, Resource, Until,
-    WORKLOAD_LABEL,
+    Action, EndKind, Expect, FillPlan, FillTarget, Form, NodePlan, Plan, PlannedObject, PlannedStep,
+    Resource, Until, WORKLOAD_LABEL,
 };
 use crate::verdict::signals;
 
@@ -207,6 +207,14 @@ impl Prepared {
         if plan.nodes.iter().any(|node| !node.images.is_empty()) {
             prepared.omissions.push("images that nothing uses are not modelled".to_owned());
         }
+        let preempts = |expect: &Expect| match expect {
+            Expect::Nominated { .. } => true,
+            Expect::Ended(ended) => ended.kind == EndKind::PreemptedByScheduler,
+            _ => false,
+        };
+        if plan.expectations.iter().any(|expectation| preempts(&expectation.expect)) {
+            prepared.omissions.push("preemption by the scheduler is not modelled".to_owned());
+        }
         let mut classes = PriorityClasses::default();
         let applied = plan.steps.iter().filter_map(|step| match &step.action {
             Action::Apply(objects) => Some(objects.as_slice()),
@@ -345,6 +353,15 @@ impl Prepared {
                 PreparedStep::Apply(added.collect::<Result<_, _>>()?)
             }
             Action::Observe(time) => PreparedStep::Observe(micros(*time)),
+            Action::Evict(_)
+            | Action::Cordon { .. }
+            | Action::Drain(_)
+            | Action::Taint(_)
+            | Action::DeletePods(_) => {
+                let title = crate::verdict::words::action(&step.action);
+                self.omissions.push(format!("a step is not modelled: {title}"));
+                PreparedStep::Nothing
+            }
             Action::Load { .. } => {
                 self.omissions.push("a step imports images, which are not modelled".to_owned());
                 PreparedStep::Nothing
@@ -384,6 +401,7 @@ impl Prepared {
             Until::GoneFrom { .. } | Until::ConditionStatus { .. } | Until::Taint { .. } => {
                 PreparedUntil::Never("nodes that fail are not modelled".to_owned())
             }
+            Until::Drained { .. } => PreparedUntil::Never("drains are not modelled".to_owned()),
             Until::Condition { node, condition, raised } => {
                 match plimsoll_eviction::signal::NodeCondition::from_name(condition) {
                     Some(known) => PreparedUntil::Condition {

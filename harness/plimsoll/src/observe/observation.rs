@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Node, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use plimsoll_node::report::{OomKill, RuntimeEvent, Sample};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::plan::Location;
+use crate::plan::{DrainObstacle, Location};
 
 /// One timestamped fact.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -128,8 +129,103 @@ pub enum Fact {
         /// Why.
         reason: String,
     },
+    /// The API server's answer to a request that a step made about a pod.
+    Answer(Box<Answer>),
+    /// A drain is over.
+    Drained {
+        /// The node.
+        node: String,
+        /// What it came to.
+        outcome: DrainOutcome,
+    },
+    /// A disruption budget was added or changed, or it was there when a watch began.
+    DisruptionBudget(Box<PodDisruptionBudget>),
+    /// A disruption budget was deleted; the object as last seen.
+    DisruptionBudgetDeleted(Box<PodDisruptionBudget>),
     /// The steps are over; what follows is the end of the run.
     Finished,
+}
+
+/// What the API server answered to a request about a pod.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    /// What was asked.
+    pub asked: Asked,
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub pod: String,
+    /// Its UID; absent for one that was not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// The workload that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<String>,
+    /// Whether the API server was only asked what it would do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// Whether a drain asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub draining: bool,
+    /// The HTTP status code.
+    pub code: u16,
+    /// The status' reason, such as `TooManyRequests`; empty where it was accepted.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// The status' message; empty where it was accepted.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+/// What was asked of the API server for a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Asked {
+    /// Its eviction, which disruption budgets are asked about.
+    Evict,
+    /// Its deletion, which nothing is asked about.
+    Delete,
+}
+
+/// What a drain came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DrainOutcome {
+    /// Everything that it takes is gone from the node.
+    Emptied {
+        /// The names of the pods that went.
+        pods: Vec<String>,
+    },
+    /// Time was up.
+    TimedOut {
+        /// The names of the pods that were left.
+        left: Vec<String>,
+    },
+    /// It asked for nobody.
+    Refused {
+        /// For the sake of these.
+        pods: Vec<RefusedPod>,
+    },
+    /// It could not go on.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A pod for whose sake a drain refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusedPod {
+    /// Its name.
+    pub pod: String,
+    /// Its UID.
+    pub uid: Option<String>,
+    /// The workload that it belongs to.
+    pub workload: Option<String>,
+    /// Why.
+    pub obstacle: DrainObstacle,
 }
 
 /// How a step ended.

@@ -1,4 +1,4 @@
-//! Watches of pods, nodes and events. A broken watch is resumed, and the gap is recorded.
+//! Watches of pods, nodes, disruption budgets and events. A broken watch is resumed, and the gap is recorded.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Node, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, Resource};
@@ -25,6 +26,13 @@ pub fn start(client: &Client, facts: &Facts, tasks: &mut JoinSet<()>) {
         facts.clone(),
         |node| Fact::Node(Box::new(node)),
         |_| None,
+    ));
+    tasks.spawn(follow(
+        Api::<PodDisruptionBudget>::all(client.clone()),
+        "disruption budgets",
+        facts.clone(),
+        |budget| Fact::DisruptionBudget(Box::new(budget)),
+        |budget| Some(Fact::DisruptionBudgetDeleted(Box::new(budget))),
     ));
     tasks.spawn(follow(
         Api::<Event>::all(client.clone()),

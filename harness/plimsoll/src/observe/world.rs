@@ -37,6 +37,8 @@ pub struct World {
     pub fillers: BTreeMap<String, serde_json::Value>,
     /// The nodes whose images are there.
     pub with_images: BTreeSet<String>,
+    /// How many drains of each node are over.
+    pub drained: BTreeMap<String, u32>,
     /// Why the run can not go on, if it can not.
     pub broken: Option<String>,
 }
@@ -78,6 +80,7 @@ impl World {
             Fact::Boot { part, phase } if phase == "images" => drop(self.with_images.insert(part.clone())),
             Fact::Event(event) => self.event(event),
             Fact::OomKill { .. } => self.oom_kills += 1,
+            Fact::Drained { node, .. } => *self.drained.entry(node.clone()).or_default() += 1,
             Fact::Filler { name, report, .. } => drop(self.fillers.insert(name.clone(), report.clone())),
             Fact::ComponentEnded { part, component, status } if NEEDED.contains(&component.as_str()) => {
                 self.broken.get_or_insert(format!("{component} of {part} ended by itself: {status}"));
@@ -142,6 +145,10 @@ impl World {
             Until::Evictions(count) => enough(self.evicted.len(), *count, "eviction", "evictions"),
             Until::Rejections(count) => enough(self.rejected.len(), *count, "rejection", "rejections"),
             Until::OomKills(count) => enough(self.oom_kills as usize, *count, "OOM kill", "OOM kills"),
+            Until::Drained { node, count } => {
+                let over = self.drained.get(node).copied().unwrap_or(0);
+                enough(over as usize, *count, "drain that is over", "drains that are over")
+            }
             Until::Condition { node, condition, raised } => self.condition(node, condition, *raised),
             Until::Gone(names) => {
                 for name in names {

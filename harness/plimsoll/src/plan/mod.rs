@@ -1,5 +1,6 @@
 //! The scenario resolved: every default filled in, every object built, every quantity a number.
 
+mod disruption;
 pub mod failure;
 pub mod filler;
 mod lower;
@@ -7,6 +8,7 @@ mod model;
 pub mod readings;
 mod text;
 
+pub use disruption::*;
 pub(crate) use lower::kubelet_configuration_fields;
 pub use lower::{Level, Lowered, Threshold, Thresholds, fits, lower};
 pub use model::*;

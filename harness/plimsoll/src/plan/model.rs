@@ -11,6 +11,11 @@ pub use crate::scenario::format::step::{ComponentChange, ControlPlaneComponent, 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::disruption::{
+    DeletePodsPlan, DrainPlan, DrainedExpectation, EndedExpectation, EvictPlan, FlappingExpectation,
+    ScaleDownExpectation, TaintPlan,
+};
+
 /// The label that every object of a run carries: the name under which the scenario knows it.
 pub const WORKLOAD_LABEL: &str = "plimsoll.dev/workload";
 /// The namespace that a run's namespaced objects live in, unless a manifest names another.
@@ -53,6 +58,21 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether the scenario says what the API server answers to the eviction of this workload's pods, so that a refusal
+    /// is no failure of the step.
+    #[must_use]
+    pub fn expects_answers_of(&self, of: &str) -> bool {
+        let about = |expect: &Expect| matches!(expect, Expect::Answered { workload, .. } if workload == of);
+        self.expectations.iter().any(|expectation| about(&expectation.expect))
+    }
+
+    /// Whether the scenario says what drains of this node come to, so that a refusal is no failure of the step.
+    #[must_use]
+    pub fn expects_drains_of(&self, node: &str) -> bool {
+        let about = |expect: &Expect| matches!(expect, Expect::Drained(drained) if drained.node == node);
+        self.expectations.iter().any(|expectation| about(&expectation.expect))
+    }
+
     /// Whether a node's container runtime has to be listened to: something is expected of it, or it has images to lose.
     #[must_use]
     pub fn follows_runtime(&self, node: &NodePlan) -> bool {
@@ -270,6 +290,21 @@ pub enum Action {
         /// What is done to it.
         change: ComponentChange,
     },
+    /// Ask the eviction API to remove pods.
+    Evict(EvictPlan),
+    /// Keep new pods off a node, or let them onto it again.
+    Cordon {
+        /// The nodes.
+        nodes: Vec<String>,
+        /// Whether they become unschedulable.
+        unschedulable: bool,
+    },
+    /// Empty a node.
+    Drain(DrainPlan),
+    /// Put a taint on a node or take it off.
+    Taint(TaintPlan),
+    /// Delete pods by a selector.
+    DeletePods(DeletePodsPlan),
 }
 
 /// Who fills.
@@ -348,6 +383,13 @@ pub enum Until {
         /// Whether it must be there.
         present: bool,
     },
+    /// So many drains of this node are over.
+    Drained {
+        /// The node.
+        node: String,
+        /// How many.
+        count: u32,
+    },
 }
 
 /// One line of `expect:`.
@@ -421,6 +463,28 @@ pub enum Expect {
     },
     /// A pod of each of these workloads was to go and its time was over, but it was still there at the end.
     Terminating(Vec<String>),
+    /// How a workload's pods ended.
+    Ended(EndedExpectation),
+    /// What the API server answered to the requests of `evict` steps about each pod of a workload.
+    Answered {
+        /// The workload.
+        workload: String,
+        /// HTTP status codes in order; equal ones one after another count once.
+        codes: Vec<u16>,
+    },
+    /// What the drains of a node came to.
+    Drained(DrainedExpectation),
+    /// The scheduler nominated this node for a pod of this workload.
+    Nominated {
+        /// The workload.
+        workload: String,
+        /// The node.
+        node: String,
+    },
+    /// Which pods keep a cluster autoscaler from removing a node.
+    ScaleDownBlocked(ScaleDownExpectation),
+    /// A condition came and went.
+    Flapping(FlappingExpectation),
 }
 
 impl Expect {
@@ -443,6 +507,12 @@ impl Expect {
             Self::Tainted(_) => "tainted",
             Self::Tolerated { .. } => "tolerated",
             Self::Terminating(_) => "terminating",
+            Self::Ended(_) => "ended",
+            Self::Answered { .. } => "answered",
+            Self::Drained(_) => "drained",
+            Self::Nominated { .. } => "nominated",
+            Self::ScaleDownBlocked(_) => "scaleDownBlocked",
+            Self::Flapping(_) => "flapping",
         }
     }
 }
@@ -588,6 +658,15 @@ pub struct ReplacedExpectation {
     /// The most times that a successor came back to the node its predecessor was evicted from, and was evicted again.
     #[serde(default)]
     pub loops: Band,
+    /// How long from one eviction on a node to the next in such a loop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loop_period: Option<Lasting>,
+    /// How long from the decision on each pod to the Running of its successor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running_within: Option<Lasting>,
+    /// A part of what the scheduler says of a successor that went nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// A taint that a node must have got.

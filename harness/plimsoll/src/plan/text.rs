@@ -8,8 +8,10 @@ use plimsoll_eviction::duration::format_duration;
 use plimsoll_eviction::quantity::Quantity;
 use serde_json::Value;
 
+use super::disruption::{DrainedTo, EndedExpectation};
 use super::model::*;
 use super::{failure, filler};
+use crate::verdict::words;
 
 /// The plan in words, line by line, with the lines of the scenario that say so.
 #[must_use]
@@ -259,6 +261,11 @@ fn action(action: &Action) -> String {
         }
         Action::Node { node, change } => failure::node_change(node, *change),
         Action::ControlPlane { component, change } => failure::component_change(*component, *change),
+        Action::Evict(_)
+        | Action::Cordon { .. }
+        | Action::Drain(_)
+        | Action::Taint(_)
+        | Action::DeletePods(_) => words::action(action),
         Action::Wait(wait) => {
             format!("wait until {}, for {} at most", until(&wait.until), format_duration(wait.within))
         }
@@ -277,6 +284,7 @@ fn until(until: &Until) -> String {
             let has = if *present { "has the taint" } else { "has lost the taint" };
             format!("{node} {has} {}", failure::taint(key, effect.as_deref()))
         }
+        Until::Drained { node, count } => format!("drains of {node} that are over reach {count}"),
         Until::Evictions(count) => format!("evictions reach {count}"),
         Until::Rejections(count) => format!("rejections reach {count}"),
         Until::OomKills(count) => format!("OOM kills reach {count}"),
@@ -349,6 +357,34 @@ fn expected(expect: &Expect) -> String {
         Expect::Within { signal, lasting } => format!("from crossing {signal} to the eviction {lasting}"),
         Expect::Terminated { workload, lasting } => format!("{workload} ends in {lasting}"),
         Expect::Replaced(replaced) => replaced_text(replaced),
+        Expect::Ended(ended) => ended_text(ended),
+        Expect::Answered { workload, codes } => {
+            let codes: Vec<String> = codes.iter().map(u16::to_string).collect();
+            format!("{workload}: {}", codes.join(", then "))
+        }
+        Expect::Drained(drained) => match &drained.to {
+            DrainedTo::End(end) => format!("{}: {}", drained.node, end.name()),
+            DrainedTo::Refused(pods) => {
+                let pods: Vec<String> =
+                    pods.iter().map(|(name, why)| format!("{name} ({})", why.name())).collect();
+                format!("{}: refused for {}", drained.node, pods.join(", "))
+            }
+        },
+        Expect::Nominated { workload, node } => format!("{node} for {workload}"),
+        Expect::ScaleDownBlocked(blocked) if blocked.blocked_by.is_empty() => {
+            format!("{}: by nobody", blocked.node)
+        }
+        Expect::ScaleDownBlocked(blocked) => {
+            let by: Vec<String> =
+                blocked.blocked_by.iter().map(|(name, why)| format!("{name} ({})", why.name())).collect();
+            format!("{}: by {}", blocked.node, by.join(", "))
+        }
+        Expect::Flapping(flapping) => {
+            let times = band(&flapping.times, &|number| number.to_string());
+            let period =
+                flapping.period.map_or_else(String::new, |period| format!(", each time after {period}"));
+            format!("{} of {} raised {times} times{period}", flapping.condition, flapping.node)
+        }
     }
 }
 
@@ -411,6 +447,18 @@ fn message_text(message: &MessageExpectation) -> String {
     parts.join(", ")
 }
 
+fn ended_text(ended: &EndedExpectation) -> String {
+    let mut parts = vec![format!("{} as {}", ended.workload, ended.kind.name())];
+    if ended.count != (Band { at_least: Some(1), at_most: None }) {
+        parts.push(format!("pods {}", band(&ended.count, &|number| number.to_string())));
+    }
+    parts.extend(
+        ended.gone.map(|gone| if gone { "gone at the end" } else { "still there at the end" }.to_owned()),
+    );
+    parts.extend(ended.reason.as_ref().map(|reason| format!("saying `{reason}`")));
+    parts.join(", ")
+}
+
 fn replaced_text(replaced: &ReplacedExpectation) -> String {
     let plain = |number: i64| number.to_string();
     let mut parts = vec![replaced.workload.clone()];
@@ -429,5 +477,8 @@ fn replaced_text(replaced: &ReplacedExpectation) -> String {
     if replaced.loops != Band::default() {
         parts.push(format!("loops {}", band(&replaced.loops, &plain)));
     }
+    parts.extend(replaced.loop_period.map(|period| format!("each loop {period}")));
+    parts.extend(replaced.running_within.map(|within| format!("running again after {within}")));
+    parts.extend(replaced.reason.as_ref().map(|reason| format!("since `{reason}`")));
     parts.join(", ")
 }

@@ -1,5 +1,7 @@
 //! Running a plan on a cluster: boot, steps, end. What it yields is a timeline; what that proves is said elsewhere.
 
+mod disruption;
+mod drain;
 mod objects;
 mod steps;
 
@@ -68,6 +70,7 @@ pub async fn run(
         fillers: Fillers::new(cluster.client(), facts.clone()),
         facts: facts.clone(),
         listener,
+        background: JoinSet::new(),
     };
     let mut tasks = JoinSet::new();
     tasks.spawn(relay(reports, facts));
@@ -88,6 +91,8 @@ struct Run<'a> {
     fillers: Fillers,
     facts: Facts,
     listener: Listener<'a>,
+    /// What steps left going on.
+    background: JoinSet<()>,
 }
 
 impl Run<'_> {
@@ -185,10 +190,21 @@ impl Run<'_> {
                 Some(broken) => StepOutcome::Failed(broken),
                 None => StepOutcome::Done,
             },
+            Action::Drain(drain) if drain.background => {
+                let (client, facts, drain) = (self.client.clone(), self.facts.clone(), drain.clone());
+                let expected = self.plan.expects_drains_of(&drain.node);
+                self.background.spawn(async move {
+                    // What it came to is a fact of the timeline.
+                    let _ = drain::drain(&client, &facts, &drain, expected).await;
+                });
+                StepOutcome::Done
+            }
             other => {
                 self.announce(other);
-                let work = steps::perform(other, self.plan, self.cluster, &self.client, &self.recorder.world);
-                match self.beside(steps::PERFORMED_WITHIN, work).await {
+                let (client, facts) = (self.client.clone(), self.facts.clone());
+                let work =
+                    steps::perform(other, self.plan, self.cluster, &client, &facts, &self.recorder.world);
+                match self.beside(steps::performed_within(other), work).await {
                     Ok(()) => StepOutcome::Done,
                     Err(why) => StepOutcome::Failed(why),
                 }

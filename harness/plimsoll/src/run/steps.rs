@@ -10,21 +10,33 @@ use plimsoll_node::config::{ControlRequest, IMAGEFS, NODEFS};
 use tokio::io::AsyncReadExt;
 
 use super::objects::Objects;
+use super::{disruption, drain};
 use crate::cluster::{CONTROL_PLANE, Change, Cluster, ClusterError};
-use crate::observe::World;
+use crate::observe::{Facts, World};
 use crate::plan::{
     Action, ComponentChange, FillPlace, FillPlan, FillTarget, HOG_IMAGE, NodeChange, Plan, filler,
 };
 
-/// How long such a step may take.
-pub(super) const PERFORMED_WITHIN: Duration = Duration::from_secs(60);
+/// How long such a step may take, besides what it says itself.
+const PERFORMED_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long a step may take.
+pub(super) fn performed_within(action: &Action) -> Duration {
+    let own = match action {
+        Action::Evict(evict) => evict.retry_for.unwrap_or_default(),
+        Action::Drain(drain) => drain.timeout,
+        _ => Duration::ZERO,
+    };
+    own.saturating_add(PERFORMED_WITHIN)
+}
 
 /// Does what a step says. What it needs of the world is taken from it before this returns.
 pub(super) fn perform<'a>(
     action: &'a Action,
     plan: &'a Plan,
     cluster: &'a dyn Cluster,
-    client: &Client,
+    client: &'a Client,
+    facts: &'a Facts,
     world: &World,
 ) -> BoxFuture<'a, Result<(), String>> {
     let objects = Objects::new(client.clone());
@@ -85,6 +97,16 @@ pub(super) fn perform<'a>(
             };
             cluster.control(CONTROL_PLANE, request).await.map_err(|error| error.to_string())
         }),
+        Action::Evict(evict) => Box::pin(disruption::evict(client, facts, plan, evict)),
+        Action::Cordon { nodes, unschedulable } => Box::pin(async move {
+            let cordons = nodes.iter().map(|node| disruption::cordon(client, node, *unschedulable));
+            futures::future::try_join_all(cordons).await.map(drop)
+        }),
+        Action::Drain(planned) => {
+            Box::pin(drain::drain(client, facts, planned, plan.expects_drains_of(&planned.node)))
+        }
+        Action::Taint(taint) => Box::pin(disruption::taint(client, taint)),
+        Action::DeletePods(pods) => Box::pin(disruption::delete_pods(client, facts, pods)),
         Action::Wait(_) | Action::Observe(_) => Box::pin(async { Ok(()) }),
     }
 }

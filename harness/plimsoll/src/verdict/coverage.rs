@@ -26,6 +26,7 @@ pub(super) enum Source<'a> {
     KernelLog(&'a str),
     /// The events of a node's container runtime.
     Runtime(&'a str),
+    DisruptionBudgets,
 }
 
 impl Source<'_> {
@@ -46,6 +47,7 @@ impl Source<'_> {
         match (name, of("sampler"), of("kernel log")) {
             ("pods", ..) => self == Self::Pods,
             ("nodes", ..) => self == Self::Nodes,
+            ("disruption budgets", ..) => self == Self::DisruptionBudgets,
             (_, Some(node), _) => self == Source::Sampler(node),
             (_, _, Some(node)) => self == Source::KernelLog(node),
             // A node's init carries everything that the node is.
@@ -168,6 +170,13 @@ impl History<'_> {
         doubts
     }
 
+    /// What keeps "a step did not bring it about" from being known: the run and the steps.
+    pub(super) fn undone_doubts(&self, plan: &Plan, waited_for: impl Fn(&Until) -> bool) -> Vec<Reason> {
+        let mut doubts = self.run_doubts();
+        doubts.extend(self.script_doubts(plan, waited_for));
+        doubts
+    }
+
     /// The end of a step as evidence.
     pub(super) fn step_evidence(&self, of: usize) -> Option<Evidence> {
         let ended = |fact: &Fact| matches!(fact, Fact::StepEnded { step, .. } if *step == of);
@@ -201,21 +210,23 @@ mod tests {
             Source::Sampler("worker"),
             Source::KernelLog("worker"),
             Source::Runtime("worker"),
+            Source::DisruptionBudgets,
         ];
         for (name, hidden) in [
-            ("pods", [true, false, false, false, false]),
-            ("nodes", [false, true, false, false, false]),
-            ("sampler worker", [false, false, true, false, false]),
-            ("kernel log worker", [false, false, false, true, false]),
-            ("runtime events worker", [false, false, false, false, true]),
-            ("init of worker", [true; 5]),
-            ("node worker", [false, false, true, true, true]),
-            ("node other", [false; 5]),
-            ("sampler other", [false; 5]),
-            ("events", [false; 5]),
-            ("summary of worker", [false; 5]),
-            ("metrics of worker", [false; 5]),
-            ("something new", [true; 5]),
+            ("pods", [true, false, false, false, false, false]),
+            ("nodes", [false, true, false, false, false, false]),
+            ("sampler worker", [false, false, true, false, false, false]),
+            ("kernel log worker", [false, false, false, true, false, false]),
+            ("runtime events worker", [false, false, false, false, true, false]),
+            ("disruption budgets", [false, false, false, false, false, true]),
+            ("init of worker", [true; 6]),
+            ("node worker", [false, false, true, true, true, false]),
+            ("node other", [false; 6]),
+            ("sampler other", [false; 6]),
+            ("events", [false; 6]),
+            ("summary of worker", [false; 6]),
+            ("metrics of worker", [false; 6]),
+            ("something new", [true; 6]),
         ] {
             assert_eq!(all.map(|source| source.is_hidden_by(name)), hidden, "{name}");
         }

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Node, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use plimsoll_node::report::{OomKill, RuntimeEvent, Sample};
 use serde_json::Value;
 
 use super::model::{BlindSpot, Evidence, Moment, StepResult};
 use super::words;
-use crate::observe::{Fact, Observation, Timeline};
+use crate::observe::{Answer, DrainOutcome, Fact, Observation, Timeline};
 use crate::plan::{Location, Plan, WORKLOAD_LABEL};
 
 /// Something that was observed, with its place in the timeline.
@@ -117,6 +118,12 @@ pub(super) struct History<'a> {
     pub(super) runtime: BTreeMap<&'a str, Vec<Seen<'a, RuntimeEvent>>>,
     /// The kubelet's counts of evictions by node and signal, as last read.
     pub(super) metrics: BTreeMap<(&'a str, &'a str), (u64, &'a Observation)>,
+    /// What the API server answered to requests about pods.
+    pub(super) answers: Vec<Seen<'a, Answer>>,
+    /// What drains came to, with the node.
+    pub(super) drains: Vec<(&'a str, &'a DrainOutcome, &'a Observation)>,
+    /// The disruption budgets as they were last, by UID.
+    pub(super) budgets: BTreeMap<&'a str, Seen<'a, PodDisruptionBudget>>,
     /// Components that ended although they should not have.
     pub(super) broken: Vec<&'a Observation>,
     pub(super) gaps: Vec<BlindSpot>,
@@ -143,6 +150,9 @@ impl<'a> History<'a> {
             kills: Vec::new(),
             runtime: BTreeMap::new(),
             metrics: BTreeMap::new(),
+            answers: Vec::new(),
+            drains: Vec::new(),
+            budgets: BTreeMap::new(),
             broken: Vec::new(),
             gaps: Vec::new(),
             steps: steps(plan, observations),
@@ -198,6 +208,15 @@ impl<'a> History<'a> {
                 if let Some(uid) = kill.pod_uid.as_deref() {
                     self.pod(uid, "", "", index).kills.push(seen);
                 }
+            }
+            Fact::Answer(answer) => self.answers.push(Seen { observation, value: answer.as_ref() }),
+            Fact::Drained { node, outcome } => self.drains.push((node, outcome, observation)),
+            Fact::DisruptionBudget(budget) => {
+                let uid = budget.metadata.uid.as_deref().unwrap_or_default();
+                self.budgets.insert(uid, Seen { observation, value: budget.as_ref() });
+            }
+            Fact::DisruptionBudgetDeleted(budget) => {
+                self.budgets.remove(budget.metadata.uid.as_deref().unwrap_or_default());
             }
             // A filler that ends outside every pod is part of what is tested.
             Fact::ComponentEnded { component, .. } if component.starts_with("filler") => {}

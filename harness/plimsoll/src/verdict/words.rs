@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Taint};
 use plimsoll_node::report::{OomKill, OomScope, RuntimeObject};
 
-use crate::observe::{Fact, Observation, StepOutcome};
+use crate::observe::{Answer, Asked, DrainOutcome, Fact, Observation, StepOutcome};
 use crate::plan::{Action, Band, FillPlan, FillTarget, Until};
 use crate::plan::{failure, filler};
 
@@ -127,6 +127,23 @@ pub fn action(action: &Action) -> String {
         Action::Delete(names) => format!("delete {}", list(names)),
         Action::Node { node, change } => failure::node_change(node, *change),
         Action::ControlPlane { component, change } => failure::component_change(*component, *change),
+        Action::Evict(evict) => {
+            let dry = if evict.dry_run { " (dry run)" } else { "" };
+            let again =
+                evict.retry_for.map_or_else(String::new, |time| format!(", again for {}", duration(time)));
+            format!("evict {} through the API{dry}{again}", list(&evict.workloads))
+        }
+        Action::Cordon { nodes, unschedulable: true } => format!("cordon {}", list(nodes)),
+        Action::Cordon { nodes, unschedulable: false } => format!("uncordon {}", list(nodes)),
+        Action::Drain(drain) => {
+            let beside = if drain.background { " in the background" } else { "" };
+            format!("drain {}{beside}, for {} at most", drain.node, duration(drain.timeout))
+        }
+        Action::Taint(taint) => {
+            let (word, of) = if taint.on { ("taint", "with") } else { ("untaint", "of") };
+            format!("{word} {} {of} {}", taint.node, taint_words(&taint.taint))
+        }
+        Action::DeletePods(pods) => format!("delete pods with {}", pods.field_selector),
     }
 }
 
@@ -152,6 +169,9 @@ pub fn until(until: &Until) -> String {
         Until::Taint { node, key, effect, present } => {
             let off = if *present { "" } else { " to be taken off" };
             format!("the taint {} of {node}{off}", failure::taint(key, effect.as_deref()))
+        }
+        Until::Drained { node, count: number } => {
+            format!("{} of {node} to be over", count(*number as usize, "drain"))
         }
     }
 }
@@ -232,6 +252,19 @@ pub fn describe(observation: &Observation) -> String {
             let added = if event.added { "added" } else { "removed" };
             format!("{node}: {what} {} {added}", event.name)
         }
+        Fact::Answer(answer) => answer_words(answer),
+        Fact::Drained { node, outcome } => format!("drain of {node}: {}", drain_words(outcome)),
+        Fact::DisruptionBudget(budget) => {
+            let name = budget.metadata.name.as_deref().unwrap_or("?");
+            let allowed = budget.status.as_ref().and_then(|status| status.disruptions_allowed).unwrap_or(0);
+            format!(
+                "disruption budget {name} allows {}",
+                count(usize::try_from(allowed).unwrap_or(0), "disruption")
+            )
+        }
+        Fact::DisruptionBudgetDeleted(budget) => {
+            format!("disruption budget {}: deleted", budget.metadata.name.as_deref().unwrap_or("?"))
+        }
         Fact::OomKill { node, kill: what } => format!("{node}: {}", kill(what)),
         Fact::ComponentEnded { part, component, status } => format!("{part}: {component} ended: {status}"),
         Fact::Gap { source, reason, resumed, .. } => {
@@ -239,6 +272,39 @@ pub fn describe(observation: &Observation) -> String {
             format!("{source}: {since}: {reason}")
         }
         Fact::Finished => "steps over".to_owned(),
+    }
+}
+
+/// A taint as kubectl writes it, such as `key=value:NoExecute`.
+#[must_use]
+pub fn taint_words(taint: &Taint) -> String {
+    let value = taint.value.as_deref().filter(|value| !value.is_empty());
+    format!("{}{}:{}", taint.key, value.map_or_else(String::new, |value| format!("={value}")), taint.effect)
+}
+
+/// What the API server answered to a request about a pod, in a line.
+#[must_use]
+pub fn answer_words(answer: &Answer) -> String {
+    let asked = match answer.asked {
+        Asked::Evict => "evict",
+        Asked::Delete => "delete",
+    };
+    let dry = if answer.dry_run { " (dry run)" } else { "" };
+    let said = if answer.message.is_empty() { String::new() } else { format!(": {}", answer.message) };
+    format!("{asked} {}{dry}: {}{said}", answer.pod, answer.code)
+}
+
+/// What a drain came to, in words.
+#[must_use]
+pub fn drain_words(outcome: &DrainOutcome) -> String {
+    match outcome {
+        DrainOutcome::Emptied { pods } => format!("emptied of {}", count(pods.len(), "pod")),
+        DrainOutcome::TimedOut { left } => format!("time was up, and {} were left", list(left)),
+        DrainOutcome::Refused { pods } => {
+            let pods = pods.iter().map(|refused| format!("{} ({})", refused.pod, refused.obstacle.name()));
+            format!("refused for {}", list(pods))
+        }
+        DrainOutcome::Failed { reason } => format!("failed: {reason}"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use plimsoll::plan::{Action, Expect, Plan, lower, text};
+use plimsoll::plan::{Action, DrainedTo, Expect, Plan, lower, text};
 use plimsoll::scenario::render::{Look, graphical};
 use plimsoll::scenario::{Files, parse};
 
@@ -41,7 +41,13 @@ fn check(plan: &Plan) {
     assert!(!plan.nodes.is_empty() && !plan.expectations.is_empty());
     for step in &plan.steps {
         assert!(step.location.line > 0);
-        if let Action::Start(names) | Action::Delete(names) = &step.action {
+        let named = match &step.action {
+            Action::Start(names) | Action::Delete(names) => names.as_slice(),
+            Action::Evict(evict) => evict.workloads.as_slice(),
+            _ => &[],
+        };
+        if !named.is_empty() {
+            let names = named;
             assert!(names.iter().all(|name| known.contains(name)), "a step names nobody: {names:?}");
         }
     }
@@ -54,7 +60,15 @@ fn check(plan: &Plan) {
             Expect::Message(message) => vec![&message.workload],
             Expect::Terminated { workload, .. } | Expect::Tolerated { workload, .. } => vec![workload],
             Expect::Replaced(replaced) => vec![&replaced.workload],
-            Expect::Reclaimed { .. }
+            Expect::Ended(ended) => vec![&ended.workload],
+            Expect::Answered { workload, .. } | Expect::Nominated { workload, .. } => vec![workload],
+            Expect::Drained(drained) => match &drained.to {
+                DrainedTo::Refused(pods) => pods.keys().collect(),
+                DrainedTo::End(_) => Vec::new(),
+            },
+            Expect::ScaleDownBlocked(blocked) => blocked.blocked_by.keys().collect(),
+            Expect::Flapping(_)
+            | Expect::Reclaimed { .. }
             | Expect::Conditions(_)
             | Expect::NodeReclaimed(_)
             | Expect::Tainted(_)

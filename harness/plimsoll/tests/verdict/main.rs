@@ -1,6 +1,7 @@
 //! Verdicts of runs as they could have been, and what is told of them.
 
 mod builder;
+mod disruption;
 mod ends;
 mod evictions;
 mod explanations;

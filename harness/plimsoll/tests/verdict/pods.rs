@@ -186,6 +186,9 @@ fn replaced(change: impl FnOnce(&mut ReplacedExpectation)) -> Expect {
         running: None,
         times: Band::default(),
         loops: Band::default(),
+        loop_period: None,
+        running_within: None,
+        reason: None,
     };
     change(&mut expected);
     Expect::Replaced(expected)
@@ -276,7 +279,7 @@ fn a_loop_is_counted() {
         &run,
         loops(Some(1), None),
         Held,
-        "came back to the same node and was evicted again 1 time",
+        "came back to the same node and went the same way 1 time",
     );
     assert_finding(&run, loops(None, Some(0)), Violated, "expected at most 0");
 }
@@ -288,5 +291,5 @@ fn nothing_replaced_is_a_violation_or_unknown() {
     assert_finding(&run, replaced(|_| {}), Violated, "no successor of web appeared");
     run.add(70.0, gap("pods", 65.0, true));
     assert_finding(&run, replaced(|_| {}), Unknown, "no successor of web appeared");
-    assert_finding(&Run::standard(), replaced(|_| {}), Violated, "no pod of web was evicted");
+    assert_finding(&Run::standard(), replaced(|_| {}), Violated, "no pod of web had to go");
 }

@@ -2,7 +2,7 @@
 
 use plimsoll_eviction::signal::NodeCondition;
 
-use super::world::{ControllerState, Stage, World};
+use super::world::{ControllerState, Misfit, Misfits, Stage, World};
 use super::{Event, Happening, Simulation, Sink};
 use crate::model::curve::{Micros, SECOND};
 use crate::model::prepare::{Kind, PreparedNode};
@@ -127,7 +127,7 @@ impl<S: Sink> Simulation<'_, '_, S> {
         own.node = Some(node);
         own.bound = Some(self.world.now);
         own.stage = Stage::Starting;
-        own.unschedulable = false;
+        own.unschedulable = None;
         self.tell(&Happening::Pod(pod));
         let control = self.draw(|own| own.control);
         self.after(control, Event::Admit(pod));
@@ -144,7 +144,8 @@ impl<S: Sink> Simulation<'_, '_, S> {
         if best.is_empty() {
             self.world.pods[pod].attempts += 1;
             self.world.pods[pod].attempted = now;
-            if !std::mem::replace(&mut self.world.pods[pod].unschedulable, true) {
+            let misfits = self.world.misfits(pod);
+            if self.world.pods[pod].unschedulable.replace(misfits) != Some(misfits) {
                 self.tell(&Happening::Pod(pod));
             }
             return;
@@ -157,7 +158,7 @@ impl<S: Sink> Simulation<'_, '_, S> {
     pub(super) fn room_came_free(&mut self) {
         for pod in 0..self.world.pods.len() {
             let own = &self.world.pods[pod];
-            if own.stage == Stage::Unscheduled && own.unschedulable {
+            if own.stage == Stage::Unscheduled && own.unschedulable.is_some() {
                 let until = own.attempted + scheduling_backoff(own.attempts);
                 let control = self.draw(|own| own.control);
                 self.at(until.max(self.world.now) + control, Event::Schedule(pod));
@@ -338,7 +339,7 @@ impl World<'_> {
     fn best_nodes(&self, pod: usize) -> Vec<usize> {
         let pinned = self.pods[pod].pinned;
         let all = (0..self.nodes.len()).filter(|node| pinned.is_none_or(|own| own == *node));
-        let fitting: Vec<usize> = all.filter(|node| self.fits(pod, *node)).collect();
+        let fitting: Vec<usize> = all.filter(|node| self.misfit(pod, *node).is_none()).collect();
         if fitting.len() < 2 {
             return fitting;
         }
@@ -370,8 +371,21 @@ impl World<'_> {
         })
     }
 
+    /// Why a pod fits on none of the nodes, by the number of nodes.
+    fn misfits(&self, pod: usize) -> Misfits {
+        let mut misfits = Misfits::default();
+        for node in 0..self.nodes.len() {
+            let by_name = self.pods[pod].pinned.is_some_and(|own| own != node).then_some(Misfit::Affinity);
+            if let Some(misfit) = by_name.or_else(|| self.misfit(pod, node)) {
+                misfits.0[misfit as usize] += 1;
+            }
+        }
+        misfits
+    }
+
+    /// Why a pod does not fit on a node, if it does not.
     /// Upstream: the filters NodeName, NodeAffinity's node selector, TaintToleration and NodeResourcesFit.
-    fn fits(&self, pod: usize, node: usize) -> bool {
+    fn misfit(&self, pod: usize, node: usize) -> Option<Misfit> {
         let (own, plan) = (&self.pods[pod], self.node_plan(node));
         let rules = &own.rules;
         let borne = |effect: &str| effect == "PreferNoSchedule";
@@ -380,8 +394,11 @@ impl World<'_> {
             .iter()
             .all(|taint| borne(&taint.effect) || rules.tolerates(&taint.key, &taint.value, &taint.effect));
         let pressed = self.nodes[node].tainted.iter().all(|condition| rules.tolerates_condition(*condition));
-        if !registered || !pressed || !fits_selector(plan, self.prepared, own.template) {
-            return false;
+        if !registered || !pressed {
+            return Some(Misfit::Taint);
+        }
+        if !fits_selector(plan, self.prepared, own.template) {
+            return Some(Misfit::Affinity);
         }
         let request = self.template(pod).request();
         let (mut memory, mut processors, mut count) = (request.memory, request.processors, 1);
@@ -391,9 +408,15 @@ impl World<'_> {
             processors += request.processors;
             count += 1;
         }
-        count <= plan.max_pods
-            && (request.memory == 0 || memory <= plan.allocatable_memory)
-            && (request.processors == 0 || processors <= self.processors(node))
+        if count > plan.max_pods {
+            Some(Misfit::Pods)
+        } else if request.processors > 0 && processors > self.processors(node) {
+            Some(Misfit::Processors)
+        } else if request.memory > 0 && memory > plan.allocatable_memory {
+            Some(Misfit::Memory)
+        } else {
+            None
+        }
     }
 
     fn processors(&self, node: usize) -> i64 {

@@ -141,6 +141,36 @@ pub enum Fate {
     },
 }
 
+/// Why a pod does not fit on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Misfit {
+    Taint,
+    Affinity,
+    Processors,
+    Memory,
+    Pods,
+}
+
+/// Why a pod fits on none of the nodes: how many nodes each of [`Misfit`] holds of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Misfits(pub(super) [u16; 5]);
+
+/// As the scheduler says it. Upstream: `FitError.Error`, with the messages of its filters.
+impl std::fmt::Display for Misfits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let reasons = [
+            "node(s) had untolerated taint(s)",
+            "node(s) didn't match Pod's node affinity/selector",
+            "Insufficient cpu",
+            "Insufficient memory",
+            "Too many pods",
+        ];
+        let told = self.0.iter().zip(reasons).filter(|(count, _)| **count > 0);
+        let told: Vec<String> = told.map(|(count, reason)| format!("{count} {reason}")).collect();
+        write!(f, "0/{} nodes are available: {}.", self.0.iter().sum::<u16>(), told.join(", "))
+    }
+}
+
 /// A pod.
 #[derive(Debug)]
 pub struct PodState<'p> {
@@ -159,7 +189,8 @@ pub struct PodState<'p> {
     pub(in super::super) created: Micros,
     pub(in super::super) bound: Option<Micros>,
     pub(in super::super) started: Option<Micros>,
-    pub(in super::super) unschedulable: bool,
+    /// Why no node took it when the scheduler last looked.
+    pub(in super::super) unschedulable: Option<Misfits>,
     /// How often the scheduler looked at it, and when last.
     pub(super) attempts: u32,
     pub(super) attempted: Micros,
@@ -358,7 +389,7 @@ impl<'p> World<'p> {
             created: self.now,
             bound: None,
             started: None,
-            unschedulable: false,
+            unschedulable: None,
             attempts: 0,
             attempted: 0,
             deletion: None,

@@ -264,7 +264,16 @@ impl Course<'_> {
                     });
                 }
                 Step::Observe(time) => passed = time.0,
-                Step::Load(_) | Step::Node(_) | Step::ControlPlane(_) => {}
+                Step::Load(_)
+                | Step::Node(_)
+                | Step::ControlPlane(_)
+                | Step::Evict(_)
+                | Step::Cordon(_)
+                | Step::Uncordon(_)
+                | Step::Drain(_)
+                | Step::Taint(_)
+                | Step::Untaint(_)
+                | Step::DeletePods(_) => {}
                 Step::Fill(fill) => {
                     self.fill(fill);
                     changed = true;

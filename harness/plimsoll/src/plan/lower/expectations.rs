@@ -32,7 +32,7 @@ pub(super) fn lower(
 ) -> Vec<Expectation> {
     let images = node_level::images(nodes, steps);
     let node_fails = steps.iter().any(|step| matches!(step.action, Action::Node { .. }));
-    let mut lowering = Lowering { names, nodes, images, findings, found: Vec::new(), node_fails };
+    let mut lowering = Lowering { names, nodes, steps, images, findings, found: Vec::new(), node_fails };
     lowering.all(expect);
     let mut found = lowering.found;
     found.sort_by_key(|(mark, _)| *mark);
@@ -42,6 +42,7 @@ pub(super) fn lower(
 pub(super) struct Lowering<'a> {
     pub(super) names: &'a Names,
     pub(super) nodes: &'a [Node],
+    pub(super) steps: &'a [PlannedStep],
     /// The images of each node, those of steps included.
     pub(super) images: BTreeMap<String, Vec<String>>,
     pub(super) findings: &'a mut Findings,
@@ -68,6 +69,12 @@ impl Lowering<'_> {
             tainted,
             tolerated,
             terminating,
+            ended,
+            answered,
+            drained,
+            nominated,
+            scale_down_blocked,
+            flapping,
         } = &expect.value;
         if let Some(groups) = evicted {
             self.evicted(groups);
@@ -119,6 +126,24 @@ impl Lowering<'_> {
         }
         if let Some(terminating) = terminating {
             self.terminating(terminating);
+        }
+        for (name, ended) in ended.iter().flat_map(|entries| entries.iter()) {
+            self.ended(name, ended);
+        }
+        for (name, codes) in answered.iter().flat_map(|entries| entries.iter()) {
+            self.answered(name, codes);
+        }
+        for (node, drained) in drained.iter().flat_map(|entries| entries.iter()) {
+            self.drained(node, drained);
+        }
+        for (name, node) in nominated.iter().flat_map(|entries| entries.iter()) {
+            self.nominated(name, node);
+        }
+        for (node, by) in scale_down_blocked.iter().flat_map(|entries| entries.iter()) {
+            self.scale_down_blocked(node, by);
+        }
+        for flapping in flapping.iter().flat_map(|flapping| flapping.iter()) {
+            self.flapping(flapping);
         }
         if self.found.is_empty()
             && self.findings.problems.iter().all(|problem| problem.code.name().starts_with('W'))
@@ -470,7 +495,22 @@ impl Lowering<'_> {
         let loops = replaced.loops.as_ref().map(counts).unwrap_or_default();
         self.check_band(times, replaced.mark);
         self.check_band(loops, replaced.mark);
-        let expectation = ReplacedExpectation { workload: key, on, running: replaced.running, times, loops };
+        let loop_period = replaced.loop_period.as_ref().map(|period| self.lasting(period));
+        let running_within = replaced.running_within.as_ref().map(|within| self.lasting(within));
+        if replaced.reason.is_some() && on != Some(ReplacedOn::Nowhere) {
+            let message = "`reason` is what the scheduler says of a successor that goes nowhere";
+            self.findings.say_with_help(Code::E0010, replaced.mark, message, "add `on: Nowhere`");
+        }
+        let expectation = ReplacedExpectation {
+            workload: key,
+            on,
+            running: replaced.running,
+            times,
+            loops,
+            loop_period,
+            running_within,
+            reason: replaced.reason.clone(),
+        };
         self.add(name.mark, Expect::Replaced(expectation));
     }
 
@@ -525,7 +565,7 @@ fn amounts(bounds: &Bounds<Amount>) -> Band {
     Band { at_least: value(&bounds.at_least), at_most: value(&bounds.at_most) }
 }
 
-fn counts(bounds: &Bounds<Count>) -> Band {
+pub(super) fn counts(bounds: &Bounds<Count>) -> Band {
     let value = |count: &Option<Count>| count.map(|count| i64::from(count.0));
     Band { at_least: value(&bounds.at_least), at_most: value(&bounds.at_most) }
 }

@@ -11,6 +11,7 @@ mod arithmetic;
 mod cluster;
 mod context;
 mod control_plane;
+mod disruption;
 mod expectations;
 mod fills;
 mod kubelet;

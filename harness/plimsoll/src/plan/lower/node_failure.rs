@@ -10,9 +10,10 @@ use super::steps::{condition, one_node};
 use crate::plan::{
     Action, ComponentChange, ControlPlaneComponent, Expect, NodeChange, TaintedExpectation, Until,
 };
+use crate::scenario::format::disruption::TaintEffect;
 use crate::scenario::format::expect::{Tainted, Tolerated};
 use crate::scenario::format::step::{
-    ConditionState, ControlPlaneStep, NodeStep, TaintEffect, Wait as WrittenWait, WaitFor,
+    ConditionState, ControlPlaneStep, NodeStep, Wait as WrittenWait, WaitFor,
 };
 use crate::scenario::format::values::Names;
 use crate::scenario::tree::{Mark, shortened};

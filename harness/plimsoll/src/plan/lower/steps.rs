@@ -6,6 +6,7 @@ use plimsoll_eviction::signal::NodeCondition;
 
 use super::cluster::{self, Node};
 use super::context::Findings;
+use super::disruption;
 use super::fills::{self, Who};
 use super::names::Names;
 use super::node_failure::{self, Away};
@@ -71,6 +72,13 @@ pub(super) fn lower(
             Step::Fill(fill) => fill_step(fill, step.mark, names, nodes, findings),
             Step::Node(node) => away.node(node, step.mark, nodes, findings),
             Step::ControlPlane(component) => Some(away.control_plane(component, findings)),
+            Step::Evict(evict) => Some(disruption::evict(evict, step.mark, names, findings)),
+            Step::Cordon(written) => Some(disruption::cordon(written, true, step.mark, nodes, findings)),
+            Step::Uncordon(written) => Some(disruption::cordon(written, false, step.mark, nodes, findings)),
+            Step::Drain(drain) => disruption::drain(drain, step.mark, nodes, findings),
+            Step::Taint(taint) => disruption::taint(taint, true, step.mark, nodes, findings),
+            Step::Untaint(taint) => disruption::taint(taint, false, step.mark, nodes, findings),
+            Step::DeletePods(pods) => Some(disruption::delete_pods(pods, findings)),
         };
         planned.extend(action.map(|action| PlannedStep { location: at(step.mark), action }));
     }
@@ -82,7 +90,11 @@ pub(super) fn lower(
 fn check_end(steps: &[Located<Step>], findings: &mut Findings) {
     match steps.last() {
         None => {}
-        Some(last) if matches!(last.value, Step::Wait(_) | Step::Observe(_)) => {}
+        Some(last)
+            if matches!(
+                last.value,
+                Step::Wait(_) | Step::Observe(_) | Step::Evict(_) | Step::Drain(_) | Step::DeletePods(_)
+            ) => {}
         Some(last) => findings.say_with_help(
             Code::W0005,
             last.mark,
@@ -216,6 +228,9 @@ fn until(
         WaitFor::OomKills => Until::OomKills(counted()),
         WaitFor::Condition => node_failure::condition_wait(wait, step, nodes, findings)?,
         WaitFor::Taint => node_failure::taint_wait(wait, step, nodes, findings)?,
+        WaitFor::Drained => {
+            Until::Drained { node: one_node(wait.node.as_ref(), step, nodes, findings)?, count: counted() }
+        }
     })
 }
 
@@ -241,7 +256,8 @@ fn check_bound(wait: &WrittenWait, step: Mark, next: Option<Mark>, findings: &mu
 fn check_wait_fields(wait: &WrittenWait, findings: &mut Findings) {
     let what = wait.until.value;
     let of_pods = matches!(what, WaitFor::Running | WaitFor::Ready | WaitFor::Filled | WaitFor::Gone);
-    let counts = matches!(what, WaitFor::Evictions | WaitFor::Rejections | WaitFor::OomKills);
+    let counts =
+        matches!(what, WaitFor::Evictions | WaitFor::Rejections | WaitFor::OomKills | WaitFor::Drained);
     let of_condition = what == WaitFor::Condition;
     let of_taint = what == WaitFor::Taint;
     let fields = [
@@ -252,7 +268,7 @@ fn check_wait_fields(wait: &WrittenWait, findings: &mut Findings) {
         (
             "node",
             wait.node.as_ref().map(|field| field.key),
-            of_condition || of_taint || what == WaitFor::Gone,
+            of_condition || of_taint || matches!(what, WaitFor::Gone | WaitFor::Drained),
         ),
     ];
     node_failure::check_wait_fields(wait, findings);

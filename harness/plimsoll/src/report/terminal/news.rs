@@ -8,7 +8,7 @@ use plimsoll_node::report::{RuntimeObject, Sample};
 
 use super::Verbosity;
 use crate::model::MODEL;
-use crate::observe::{Fact, Observation, StepOutcome};
+use crate::observe::{DrainOutcome, Fact, Observation, StepOutcome};
 use crate::plan::Plan;
 use crate::report::level::{Level, Levels};
 use crate::verdict::{end_by_event, end_words, words};
@@ -141,6 +141,17 @@ impl News {
                 one(Item::new(Normal, Bad, words::describe(observation)))
             }
             Fact::Gap { .. } => one(Item::new(Normal, Warning, words::describe(observation))),
+            Fact::Answer(answer) => {
+                let tone = if answer.code < 300 { Plain } else { Warning };
+                one(Item::new(Normal, tone, words::describe(observation)))
+            }
+            Fact::Drained { outcome, .. } => {
+                let tone = if matches!(outcome, DrainOutcome::Emptied { .. }) { Tone::Good } else { Warning };
+                one(Item::new(Normal, tone, words::describe(observation)))
+            }
+            Fact::DisruptionBudget(_) | Fact::DisruptionBudgetDeleted(_) => {
+                one(Item::new(Everything, Faint, words::describe(observation)))
+            }
             Fact::Finished => one(Item::new(Normal, Plain, words::describe(observation))),
             Fact::Sample { .. } | Fact::Summary { .. } => Vec::new(),
         }

@@ -9,7 +9,7 @@ use serde::de::{
     Deserializer, Error, IntoDeserializer, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer,
 };
 
-use super::step::TaintEffect;
+use super::disruption::{Drained, Ended, Flapping, ScaleDownObstacle, StatusCodes, TaintEffect};
 use super::values::{Amount, Bounds, Count, Lasting, Names, NamesOrNone, Time};
 use crate::scenario::located::{Entries, Located};
 
@@ -52,6 +52,19 @@ pub struct Expect {
     /// A pod of each of these was to go and its grace period was over, but at the end it was still there, as on a node that can
     /// not say that it has stopped.
     pub terminating: Option<Located<Names>>,
+    /// By workload: how its pods ended. One that is expected to end holds if at least one did, and all that ended did so.
+    pub ended: Option<Located<Entries<Located<Ended>>>>,
+    /// By workload: what the API server answered, as HTTP status codes in order, to the `evict` steps about each of its pods. Equal
+    /// answers one after another count once.
+    pub answered: Option<Located<Entries<Located<StatusCodes>>>>,
+    /// By node: what its drains came to.
+    pub drained: Option<Located<Entries<Located<Drained>>>>,
+    /// By workload: the node that the scheduler nominated for its pod when it preempted others there.
+    pub nominated: Option<Located<Entries<Located<String>>>>,
+    /// By node: exactly the workloads for whose pods a cluster autoscaler would keep it, each with the reason.
+    pub scale_down_blocked: Option<Located<Entries<Located<Entries<ScaleDownObstacle>>>>>,
+    /// Conditions that come and go.
+    pub flapping: Option<Located<Vec<Located<Flapping>>>>,
 }
 
 /// A taint that a node got.
@@ -340,6 +353,12 @@ pub struct Replaced {
     pub times: Option<Bounds<Count>>,
     /// How often a successor came back to the node that its predecessor was evicted from, and was evicted again.
     pub loops: Option<Bounds<Count>>,
+    /// How long from one eviction on a node to the next in such a loop.
+    pub loop_period: Option<Located<Lasting>>,
+    /// How long from the decision on each pod to the Running of its successor.
+    pub running_within: Option<Located<Lasting>>,
+    /// What the scheduler says of a successor that went nowhere, as a part of its message.
+    pub reason: Option<String>,
 }
 
 /// Where a successor went.

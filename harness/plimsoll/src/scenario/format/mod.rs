@@ -3,9 +3,11 @@
 //! - [`document`]: the file as a whole, the cluster and its nodes.
 //! - [`workload`]: pods that fill; [`fill`]: what they take, and where they put it.
 //! - [`step`]: what happens.
+//! - [`disruption`]: what happens to pods besides pressure, and what must come of it.
 //! - [`expect`]: what must turn out to be so.
 //! - [`values`]: quantities, durations, rates, names.
 
+pub mod disruption;
 pub mod document;
 pub mod expect;
 pub mod fill;

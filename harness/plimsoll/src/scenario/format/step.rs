@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::disruption::{DeletePodsStep, DrainStep, EvictStep, TaintEffect, TaintStep};
 use super::document::BallastImage;
 use super::fill::{AnyFill, CpuFill, DiskFill, InodesFill, MemoryFill, PidsFill};
 use super::values::{Count, Names, Time};
@@ -31,6 +32,20 @@ pub enum Step {
     Node(NodeStep),
     /// Stop a component of the control plane, or start it again.
     ControlPlane(ControlPlaneStep),
+    /// Ask the eviction API to remove the pods of workloads.
+    Evict(Box<EvictStep>),
+    /// Keep new pods off these nodes.
+    Cordon(Names),
+    /// Let new pods onto these nodes again.
+    Uncordon(Names),
+    /// Empty a node, as `kubectl drain` does.
+    Drain(Box<DrainStep>),
+    /// Taint a node.
+    Taint(TaintStep),
+    /// Take a taint off a node.
+    Untaint(TaintStep),
+    /// Delete the pods that a selector finds.
+    DeletePods(DeletePodsStep),
 }
 
 /// A wait, with its bound.
@@ -42,7 +57,7 @@ pub struct Wait {
     pub until: Located<WaitFor>,
     /// Whose pods, for Running, Ready, Filled and Gone. Left out: everything that was started so far.
     pub pods: Option<Located<Names>>,
-    /// How many at least, for evictions, rejections and oomKills, counted from the start of the run. Default 1.
+    /// How many at least, for evictions, rejections, oomKills and Drained, counted from the start of the run. Default 1.
     pub count: Option<Located<Count>>,
     /// Which node condition, for condition, such as `MemoryPressure` or `Ready`.
     pub condition: Option<Located<String>>,
@@ -54,7 +69,7 @@ pub struct Wait {
     /// to be unknown, as those of a node are of which nothing is heard.
     #[serde(rename = "is")]
     pub state: Option<Located<ConditionState>>,
-    /// Whose condition or taint; left out: the only node's. For Gone: only pods on this node are waited for.
+    /// Whose condition, taint or drain; left out: the only node's. For Gone: only pods on this node are waited for.
     pub node: Option<Located<String>>,
     /// How long at most. Every wait has a bound.
     #[schemars(required)]
@@ -87,6 +102,8 @@ pub enum WaitFor {
     /// A node gets a taint, or loses it.
     #[serde(rename = "taint")]
     Taint,
+    /// So many drains of a node are over.
+    Drained,
 }
 
 impl WaitFor {
@@ -103,6 +120,7 @@ impl WaitFor {
             Self::OomKills => "oomKills",
             Self::Condition => "condition",
             Self::Taint => "taint",
+            Self::Drained => "Drained",
         }
     }
 }
@@ -117,29 +135,6 @@ pub enum ConditionState {
     Cleared,
     /// Nobody knows.
     Unknown,
-}
-
-/// What a taint does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-pub enum TaintEffect {
-    /// No new pod comes.
-    NoSchedule,
-    /// New pods rather go elsewhere.
-    PreferNoSchedule,
-    /// Pods that do not tolerate it are deleted.
-    NoExecute,
-}
-
-impl TaintEffect {
-    /// The word for it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::NoSchedule => "NoSchedule",
-            Self::PreferNoSchedule => "PreferNoSchedule",
-            Self::NoExecute => "NoExecute",
-        }
-    }
 }
 
 /// What becomes of a node.

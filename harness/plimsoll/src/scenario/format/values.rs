@@ -30,13 +30,16 @@ pub trait Scalar: Sized {
 /// Implements `Deserialize` through [`Scalar`].
 macro_rules! deserialize_scalar {
     ($($type:ty),*) => {$(
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_any(ScalarVisitor(PhantomData))
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any($crate::scenario::format::values::ScalarVisitor(
+                    std::marker::PhantomData,
+                ))
             }
         }
     )*};
 }
+pub(super) use deserialize_scalar;
 
 pub(super) struct ScalarVisitor<T>(pub(super) PhantomData<T>);
 

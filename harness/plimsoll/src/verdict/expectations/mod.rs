@@ -1,14 +1,20 @@
 //! One file for each thing that a scenario can expect; a test of another kind goes beside them.
 
+mod answered;
 mod conditions;
+mod drained;
+mod ended;
 mod evicted;
+mod flapping;
 mod message;
 mod node_reclaimed;
+mod nominated;
 mod oom_kills;
 mod over_limit;
 mod reclaimed;
 mod rejected;
 mod replaced;
+mod scale_down;
 mod survive;
 mod tainted;
 mod terminated;
@@ -46,6 +52,12 @@ pub(super) fn judge(context: &Context<'_>, expect: &Expect) -> Judgement {
             tolerated::judge(context, workload, lasting.as_ref(), &mut case);
         }
         Expect::Terminating(workloads) => terminating::judge(context, workloads, &mut case),
+        Expect::Ended(expected) => ended::judge(context, expected, &mut case),
+        Expect::Answered { workload, codes } => answered::judge(context, workload, codes, &mut case),
+        Expect::Drained(expected) => drained::judge(context, expected, &mut case),
+        Expect::Nominated { workload, node } => nominated::judge(context, workload, node, &mut case),
+        Expect::ScaleDownBlocked(expected) => scale_down::judge(context, expected, &mut case),
+        Expect::Flapping(expected) => flapping::judge(context, expected, &mut case),
     }
     case.decide()
 }
@@ -122,6 +134,17 @@ pub(super) fn title(expect: &Expect) -> String {
             format!("{workload} stays on a tainted node {lasting}")
         }
         Expect::Terminating(workloads) => format!("{} still terminating", words::list(workloads)),
+        Expect::Ended(expected) => format!("{} ended as {}", expected.workload, expected.kind.name()),
+        Expect::Answered { workload, codes } => {
+            let codes: Vec<String> = codes.iter().map(u16::to_string).collect();
+            format!("the eviction of {workload} is answered with {}", codes.join(", then "))
+        }
+        Expect::Drained(expected) => format!("what draining {} comes to", expected.node),
+        Expect::Nominated { workload, node } => format!("{node} is nominated for {workload}"),
+        Expect::ScaleDownBlocked(expected) => {
+            format!("what keeps a cluster autoscaler from removing {}", expected.node)
+        }
+        Expect::Flapping(expected) => format!("{} of {} comes and goes", expected.condition, expected.node),
     }
 }
 

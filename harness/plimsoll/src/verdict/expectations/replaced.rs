@@ -1,14 +1,15 @@
-//! `replaced`: a controller made a successor of an evicted pod; where it went, whether it runs, how often it came back.
+//! `replaced`: a controller made a successor of a pod that had to go; where it went, whether it runs, how often it came back.
 
+use super::super::bounds::Bounds;
 use super::super::case::Case;
 use super::super::context::Context;
-use super::super::ends::PodEnd;
+use super::super::ends::{PodEnd, phase};
 use super::super::model::{End, Evidence};
 use super::super::outcome::end_words;
 use super::super::words;
-use crate::plan::{Band, ReplacedExpectation, ReplacedOn, Until};
+use crate::plan::{Band, Lasting, ReplacedExpectation, ReplacedOn, Until};
 
-/// A pod and the evicted one that it stands in for.
+/// A pod and the one that it stands in for.
 struct Succession<'c> {
     before: &'c PodEnd,
     after: &'c PodEnd,
@@ -23,14 +24,13 @@ impl Succession<'_> {
 pub(super) fn judge(context: &Context<'_>, expected: &ReplacedExpectation, case: &mut Case) {
     let workload = expected.workload.as_str();
     let pods: Vec<&PodEnd> = context.pods_of(workload).map(|(_, pod)| pod).collect();
-    let evicted =
-        pods.iter().any(|pod| matches!(pod.end, End::EvictedByKubelet(_) | End::DeletedByTaintManager));
-    if !evicted {
-        let doubts =
-            context.history.absence_doubts(context.plan, |until| matches!(until, Until::Evictions(_)));
+    if pods.iter().all(|pod| pod.end.is_open() || pod.end == End::Completed) {
+        let doubts = context.history.absence_doubts(context.plan, |until| {
+            matches!(until, Until::Evictions(_) | Until::Gone(_) | Until::Drained { .. })
+        });
         let (what, evidence) = context.instead(workload);
         case.absent(
-            format!("no pod of {workload} was evicted, so none was replaced: {what}"),
+            format!("no pod of {workload} had to go, so none was replaced: {what}"),
             evidence,
             doubts,
         );
@@ -48,19 +48,31 @@ pub(super) fn judge(context: &Context<'_>, expected: &ReplacedExpectation, case:
     let number = words::count(successions.len(), "successor");
     let times = format!("{workload} had {number}");
     count(context, &times, successions.len(), &expected.times, evidence().collect(), case);
-    let came_back =
-        |pair: &&Succession<'_>| pair.same_node() && matches!(pair.after.end, End::EvictedByKubelet(_));
-    let loops = successions.iter().filter(came_back).count();
+    let came_back = |pair: &&Succession<'_>| pair.same_node() && pair.after.end.is_like(&pair.before.end);
+    let loops: Vec<&Succession<'_>> = successions.iter().filter(came_back).collect();
     let text = format!(
-        "a successor came back to the same node and was evicted again {}",
-        words::count(loops, "time")
+        "a successor came back to the same node and went the same way {}",
+        words::count(loops.len(), "time")
     );
-    count(context, &text, loops, &expected.loops, evidence().collect(), case);
+    count(context, &text, loops.len(), &expected.loops, evidence().collect(), case);
+    if let Some(period) = &expected.loop_period {
+        for pair in &loops {
+            judge_period(context, period, pair, case);
+        }
+    }
+    if let Some(within) = &expected.running_within {
+        for pair in &successions {
+            judge_running_within(context, within, pair, case);
+        }
+    }
     let Some(last) = successions.last() else { return };
     if let Some(on) = &expected.on {
         for pair in &successions {
             judge_place(context, on, pair, std::ptr::eq(pair, last), case);
         }
+    }
+    if let Some(reason) = &expected.reason {
+        judge_reason(context, reason, last.after, case);
     }
     if let Some(running) = expected.running {
         judge_running(context, last.after, running, case);
@@ -137,6 +149,47 @@ fn judge_place(context: &Context<'_>, on: &ReplacedOn, pair: &Succession<'_>, la
         );
     } else {
         case.violated(format!("{name} went {went}, and not to {wanted}"), evidence());
+    }
+}
+
+/// How long after its predecessor a pod went the same way.
+fn judge_period(context: &Context<'_>, period: &Lasting, pair: &Succession<'_>, case: &mut Case) {
+    let (Some(before), Some(after)) = (pair.before.decided, pair.after.decided) else { return };
+    let evidence = pair.before.evidence.iter().chain(&pair.after.evidence).cloned();
+    let what = format!("{} after {}", pair.after.name, pair.before.name);
+    Bounds::between(&context.history, before, after).judge(&what, period, evidence, case);
+}
+
+/// How long after the decision on a pod its successor ran.
+fn judge_running_within(context: &Context<'_>, within: &Lasting, pair: &Succession<'_>, case: &mut Case) {
+    let Some(decided) = pair.before.decided else { return };
+    let history = context.history.pods.iter().find(|history| history.uid == pair.after.uid);
+    let running = history
+        .and_then(|history| history.versions.iter().find(|version| phase(version.value) == Some("Running")));
+    match running {
+        Some(running) => {
+            let evidence = [context.history.evidence_at(decided.sequence), Some(running.evidence())];
+            let what = format!("{} runs after {} had to go", pair.after.name, pair.before.name);
+            let took = Bounds::between(&context.history, decided, running.moment());
+            took.judge(&what, within, evidence.into_iter().flatten(), case);
+        }
+        None => {
+            let text = format!("{} never ran: {}", pair.after.name, end_words(&pair.after.end));
+            let doubts = context.history.completeness_doubts();
+            case.absent(text, pair.after.evidence.clone(), doubts);
+        }
+    }
+}
+
+/// What the scheduler says of a successor that it can not place.
+fn judge_reason(context: &Context<'_>, reason: &str, last: &PodEnd, case: &mut Case) {
+    let text = format!("{}: {}", last.name, end_words(&last.end));
+    match &last.end {
+        End::Pending { reason: said } if said.contains(reason) => case.proven(text, last.evidence.clone()),
+        _ => {
+            let doubts = context.history.completeness_doubts();
+            case.absent(format!("{text}; expected `{reason}`"), last.evidence.clone(), doubts);
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::super::expectations::{expects_node_reclaim, reclaimed_by, removed_fro
 use super::super::model::{End, LocalStorageLimit, Preemptor};
 use super::super::taints::{NO_EXECUTE, UNREACHABLE, spells};
 use super::super::words;
-use crate::observe::Timeline;
+use crate::observe::{Asked, DrainOutcome, RefusedPod, Timeline};
 use crate::plan::{Expect, Plan};
 
 /// What stands for a figure that varies.
@@ -42,6 +42,10 @@ pub struct Facts {
     unreachable: BTreeMap<String, Vec<&'static str>>,
     /// How much the evictions of each signal gave back.
     reclaimed: BTreeMap<String, i64>,
+    /// What the API server answered to the eviction of each workload's pods, equal answers once.
+    answers: BTreeMap<String, BTreeSet<String>>,
+    /// What the drains of each node came to.
+    drains: BTreeMap<String, BTreeSet<String>>,
     /// How the pods of each workload ended.
     ends: BTreeMap<String, BTreeSet<&'static str>>,
 }
@@ -71,6 +75,8 @@ impl Facts {
             removed: removed(&context),
             unreachable: unreachable(&context),
             reclaimed: reclaimed(&context),
+            answers: answers(&context),
+            drains: drains(&context),
             ends,
         }
     }
@@ -120,6 +126,14 @@ impl Facts {
             format!("  {signal}: {}", band.text(signal))
         });
         list("reclaimed", reclaimed.collect());
+        for (title, of) in [("answers", &self.answers), ("drains", &self.drains)] {
+            let lines = of.iter().map(|(name, what)| {
+                format!("  {name}: {}", what.iter().cloned().collect::<Vec<_>>().join("; "))
+            });
+            if !of.is_empty() {
+                list(title, lines.collect());
+            }
+        }
         let ends = self.ends.iter().map(|(workload, ends)| {
             format!("  {workload}: {}", ends.iter().copied().collect::<Vec<_>>().join(", "))
         });
@@ -265,6 +279,44 @@ fn removed(context: &Context<'_>) -> BTreeMap<String, BTreeSet<String>> {
         })
         .filter(|(_, removed): &(String, BTreeSet<String>)| !removed.is_empty())
         .collect()
+}
+
+/// By workload the answers to the `evict` steps about each of its pods, in order.
+fn answers(context: &Context<'_>) -> BTreeMap<String, BTreeSet<String>> {
+    let mut by_pod: BTreeMap<(&str, &str), Vec<u16>> = BTreeMap::new();
+    for answer in context.history.answers.iter().map(|seen| seen.value) {
+        if !answer.draining && answer.asked == Asked::Evict {
+            let workload = answer.workload.as_deref().unwrap_or(&answer.pod);
+            by_pod.entry((workload, &answer.pod)).or_default().push(answer.code);
+        }
+    }
+    let mut answers: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for ((workload, _), mut codes) in by_pod {
+        codes.dedup();
+        let codes: Vec<String> = codes.iter().map(u16::to_string).collect();
+        answers.entry(workload.to_owned()).or_default().insert(codes.join(", "));
+    }
+    answers
+}
+
+/// By node what its drains came to; a controller gives its pods names that vary.
+fn drains(context: &Context<'_>) -> BTreeMap<String, BTreeSet<String>> {
+    let mut drains: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (node, outcome, _) in &context.history.drains {
+        let text = match outcome {
+            DrainOutcome::Emptied { .. } => "emptied".to_owned(),
+            DrainOutcome::TimedOut { .. } => "timed out".to_owned(),
+            DrainOutcome::Failed { .. } => "failed".to_owned(),
+            DrainOutcome::Refused { pods } => {
+                let name = |pod: &RefusedPod| pod.workload.clone().unwrap_or_else(|| pod.pod.clone());
+                let pods: BTreeSet<String> =
+                    pods.iter().map(|pod| format!("{} ({})", name(pod), pod.obstacle.name())).collect();
+                format!("refused for {}", words::list(&pods))
+            }
+        };
+        drains.entry((*node).to_owned()).or_default().insert(text);
+    }
+    drains
 }
 
 fn reclaimed(context: &Context<'_>) -> BTreeMap<String, i64> {

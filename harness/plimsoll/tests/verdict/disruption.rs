@@ -1,0 +1,332 @@
+//! Disruptions that are no pressure: what the API server answered, what drains came to, and how pods ended.
+
+use std::time::Duration;
+
+use plimsoll::observe::{Answer, Asked, DrainOutcome, Fact, RefusedPod, StepOutcome};
+use plimsoll::plan::{
+    Action, Band, DrainEnd, DrainObstacle, DrainPlan, DrainedExpectation, DrainedTo, EndKind,
+    EndedExpectation, Expect, FlappingExpectation, Lasting, PlannedStep, ReplacedExpectation, ReplacedOn,
+    ScaleDownExpectation, ScaleDownObstacle,
+};
+use plimsoll::verdict::State;
+use serde_json::{Value, json};
+
+use super::builder::*;
+
+/// The standard run without its eviction: who goes here goes for another reason.
+fn quiet() -> Run {
+    let mut run = Run::standard();
+    run.without_eviction();
+    run.plan.steps.truncate(3);
+    run.remove(
+        |_, fact| matches!(fact, Fact::StepBegan { step } | Fact::StepEnded { step, .. } if *step > 2),
+    );
+    run
+}
+
+fn ended(workload: &str, kind: EndKind) -> EndedExpectation {
+    EndedExpectation {
+        workload: workload.into(),
+        kind,
+        count: Band { at_least: Some(1), at_most: None },
+        gone: None,
+        reason: None,
+    }
+}
+
+/// A pod that somebody made go: its condition says who.
+fn target(workload: &str, reason: &str, at: f64) -> Fact {
+    pod_fact(
+        workload,
+        json!({
+            "metadata": {"deletionTimestamp": written(at)},
+            "status": {"phase": "Running", "conditions": [
+                {"type": "DisruptionTarget", "status": "True", "reason": reason, "lastTransitionTime": written(at)}]},
+        }),
+    )
+}
+
+#[test]
+fn ends_are_told_apart() {
+    for (reason, kind, others) in [
+        ("EvictionByEvictionAPI", EndKind::EvictedThroughApi, EndKind::DeletedByTaintManager),
+        ("DeletionByTaintManager", EndKind::DeletedByTaintManager, EndKind::PreemptedByScheduler),
+        ("PreemptionByScheduler", EndKind::PreemptedByScheduler, EndKind::EvictedThroughApi),
+    ] {
+        let mut run = quiet();
+        run.add(60.0, target("greedy", reason, 60.0));
+        run.add(61.0, deleted("greedy"));
+        assert_finding(&run, Expect::Ended(ended("greedy", kind)), State::Held, kind.name());
+        let text = format!("did not end as {}", others.name());
+        assert_finding(&run, Expect::Ended(ended("greedy", others)), State::Violated, &text);
+        run.add(62.0, gap("pods", 55.0, false));
+        assert_finding(&run, Expect::Ended(ended("greedy", kind)), State::Unknown, "pods went unwatched");
+    }
+}
+
+#[test]
+fn a_pod_that_has_not_ended_is_no_pod_that_ended() {
+    let run = quiet();
+    let expect = |kind| Expect::Ended(ended("greedy", kind));
+    assert_finding(&run, expect(EndKind::Running), State::Held, "1 pod of greedy: Running");
+    assert_finding(&run, expect(EndKind::EvictedThroughApi), State::Violated, "0 pods of greedy");
+    let two = EndedExpectation {
+        count: Band { at_least: Some(2), at_most: None },
+        ..ended("greedy", EndKind::Running)
+    };
+    assert_finding(&run, Expect::Ended(two), State::Violated, "expected at least 2");
+}
+
+#[test]
+fn what_is_stuck_terminating_is_told_from_what_is_gone() {
+    let gone = |gone| {
+        let expected = ended("greedy", EndKind::DeletedByTaintManager);
+        Expect::Ended(EndedExpectation { gone: Some(gone), ..expected })
+    };
+    let mut run = quiet();
+    run.add(60.0, target("greedy", "DeletionByTaintManager", 60.0));
+    assert_finding(&run, gone(false), State::Held, "greedy is Terminating at the end");
+    assert_finding(&run, gone(true), State::Violated, "greedy is still there at the end");
+    run.add(61.0, deleted("greedy"));
+    assert_finding(&run, gone(true), State::Held, "greedy is gone");
+    assert_finding(&run, gone(false), State::Violated, "greedy is gone at the end");
+}
+
+#[test]
+fn what_the_status_says_is_looked_at() {
+    let saying = |reason: &str| {
+        let expected = ended("greedy", EndKind::Pending);
+        Expect::Ended(EndedExpectation { reason: Some(reason.into()), ..expected })
+    };
+    let mut run = quiet();
+    run.remove_pod("greedy");
+    let message = "0/1 nodes are available: 1 Insufficient memory.";
+    let unscheduled = json!({"status": {"phase": "Pending", "conditions":
+        [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}]}});
+    run.add(3.0, pod_fact("greedy", unscheduled));
+    assert_finding(&run, saying("Insufficient memory"), State::Held, "1 pod of greedy: Pending");
+    assert_finding(&run, saying("untolerated taint"), State::Violated, "does not say `untolerated taint`");
+}
+
+fn answer(code: u16, draining: bool) -> Fact {
+    Fact::Answer(Box::new(Answer {
+        asked: Asked::Evict,
+        namespace: "plimsoll".into(),
+        pod: "greedy".into(),
+        uid: Some(uid("greedy")),
+        workload: Some("greedy".into()),
+        dry_run: false,
+        draining,
+        code,
+        reason: String::new(),
+        message: if code < 300 { String::new() } else { "Cannot evict pod".into() },
+    }))
+}
+
+#[test]
+fn answers_count_in_order_and_equal_ones_once() {
+    let answered = |codes: &[u16]| Expect::Answered { workload: "greedy".into(), codes: codes.to_vec() };
+    let mut run = quiet();
+    assert_finding(&run, answered(&[201]), State::Violated, "was never asked to evict greedy");
+    for (at, code) in [(50.0, 429), (51.0, 429), (53.0, 201)] {
+        run.add(at, answer(code, false));
+    }
+    // What a drain asks is the drain's.
+    run.add(54.0, answer(404, true));
+    assert_finding(&run, answered(&[429, 201]), State::Held, "3 requests answered with 429, then 201");
+    assert_finding(&run, answered(&[201]), State::Violated, "expected 201");
+    assert_finding(&run, answered(&[429]), State::Violated, "(Cannot evict pod); expected 429");
+    run.remove(|_, fact| matches!(fact, Fact::Answer(_) | Fact::Finished));
+    assert_finding(&run, answered(&[201]), State::Unknown, "the run ended before its steps were over");
+}
+
+fn drain_step(run: &mut Run, outcome: Option<DrainOutcome>) {
+    let plan = DrainPlan {
+        node: "worker".into(),
+        ignore_daemon_sets: false,
+        delete_empty_dir_data: false,
+        force: false,
+        disable_eviction: false,
+        grace_period_seconds: None,
+        timeout: Duration::from_secs(60),
+        background: false,
+    };
+    let step = run.plan.steps.len();
+    run.plan.steps.push(PlannedStep { location: location(30), action: Action::Drain(plan) });
+    run.add(60.0, Fact::StepBegan { step });
+    if let Some(outcome) = outcome {
+        run.add(62.0, Fact::Drained { node: "worker".into(), outcome });
+    }
+    run.add(62.1, step_ended(step, StepOutcome::Done));
+}
+
+#[test]
+fn a_drain_is_what_it_came_to() {
+    let to = |to| Expect::Drained(DrainedExpectation { node: "worker".into(), to });
+    let emptied = || to(DrainedTo::End(DrainEnd::Emptied));
+    let refused = |why| to(DrainedTo::Refused([("greedy".to_owned(), why)].into()));
+    let mut run = quiet();
+    drain_step(&mut run, Some(DrainOutcome::Emptied { pods: names(["greedy"]) }));
+    assert_finding(&run, emptied(), State::Held, "emptied of 1 pod");
+    assert_finding(&run, to(DrainedTo::End(DrainEnd::TimedOut)), State::Violated, "expected TimedOut");
+    let mut run = quiet();
+    let pods = vec![RefusedPod {
+        pod: "greedy-abc".into(),
+        uid: None,
+        workload: Some("greedy".into()),
+        obstacle: DrainObstacle::Unmanaged,
+    }];
+    drain_step(&mut run, Some(DrainOutcome::Refused { pods }));
+    assert_finding(
+        &run,
+        refused(DrainObstacle::Unmanaged),
+        State::Held,
+        "refused for greedy-abc (Unmanaged)",
+    );
+    assert_finding(&run, refused(DrainObstacle::LocalStorage), State::Violated, "expected a refusal for");
+    assert_finding(&run, emptied(), State::Violated, "expected Emptied");
+    let mut run = quiet();
+    drain_step(&mut run, None);
+    assert_finding(&run, emptied(), State::Violated, "0 drains of 1 of worker came to an end");
+    run.remove(|_, fact| matches!(fact, Fact::Finished));
+    assert_finding(&run, emptied(), State::Unknown, "the run ended before its steps were over");
+}
+
+#[test]
+fn a_nomination_is_read_from_the_pod() {
+    let nominated = |node: &str| Expect::Nominated { workload: "greedy".into(), node: node.into() };
+    let mut run = quiet();
+    assert_finding(&run, nominated("worker"), State::Violated, "no node was nominated for greedy");
+    run.add(3.0, pod_fact("greedy", json!({"status": {"phase": "Pending", "nominatedNodeName": "worker"}})));
+    assert_finding(&run, nominated("worker"), State::Held, "the scheduler nominated worker for greedy");
+    assert_finding(&run, nominated("other"), State::Violated, "and not other");
+    run.add(62.0, gap("pods", 1.0, false));
+    assert_finding(&run, nominated("worker"), State::Unknown, "pods went unwatched");
+}
+
+fn budget(allowed: i32) -> Fact {
+    let budget = json!({"metadata": {"name": "guard", "namespace": "plimsoll", "uid": "budget"},
+        "spec": {"selector": {"matchLabels": {"plimsoll.dev/workload": "greedy"}}},
+        "status": {"disruptionsAllowed": allowed, "currentHealthy": 1, "desiredHealthy": 1, "expectedPods": 1}});
+    Fact::DisruptionBudget(Box::new(serde_json::from_value(budget).expect("a budget")))
+}
+
+#[test]
+fn what_keeps_an_autoscaler_is_named_with_its_reason() {
+    let owned = |extra: Value| {
+        let mut changes = json!({"metadata": {"ownerReferences": [
+            {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "r", "uid": "r", "controller": true}]},
+            "status": {"phase": "Running"}});
+        changes["metadata"]["annotations"] = extra;
+        changes
+    };
+    let blocked = |by: &[(&str, ScaleDownObstacle)]| {
+        let blocked_by = by.iter().map(|(name, why)| ((*name).to_owned(), *why)).collect();
+        Expect::ScaleDownBlocked(ScaleDownExpectation { node: "worker".into(), blocked_by })
+    };
+    let mut run = quiet();
+    run.add(50.0, pod_fact("steady", owned(json!({}))));
+    run.add(
+        50.0,
+        pod_fact("idler", owned(json!({"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}))),
+    );
+    run.add(50.0, pod_fact("greedy", owned(json!({}))));
+    run.add(51.0, budget(0));
+    let both =
+        [("greedy", ScaleDownObstacle::DisruptionBudget), ("idler", ScaleDownObstacle::NotSafeToEvict)];
+    assert_finding(&run, blocked(&both), State::Held, "greedy keeps worker: DisruptionBudget");
+    assert_finding(&run, blocked(&both[..1]), State::Violated, "idler keeps worker, too: NotSafeToEvict");
+    assert_finding(
+        &run,
+        blocked(&[("steady", ScaleDownObstacle::Unmanaged)]),
+        State::Violated,
+        "steady does not keep",
+    );
+    run.add(52.0, budget(1));
+    assert_finding(&run, blocked(&both), State::Violated, "greedy does not keep worker");
+    run.add(60.0, gap("disruption budgets", 55.0, false));
+    assert_finding(&run, blocked(&both[1..]), State::Unknown, "disruption budgets went unwatched");
+}
+
+#[test]
+fn a_condition_that_comes_and_goes_is_counted() {
+    let flapping = |least: i64, most: i64, period: Option<(u64, u64)>| {
+        let lasting = period.map(|(least, most)| Lasting {
+            at_least: Some(Duration::from_secs(least)),
+            at_most: Some(Duration::from_secs(most)),
+        });
+        Expect::Flapping(FlappingExpectation {
+            node: "worker".into(),
+            condition: "MemoryPressure".into(),
+            times: Band { at_least: Some(least), at_most: Some(most) },
+            period: lasting,
+        })
+    };
+    let mut run = quiet();
+    for (at, raised) in [(50.0, true), (55.0, false), (60.0, true), (65.0, false)] {
+        run.add(at, node("worker", true, &[("MemoryPressure", raised, at)]));
+    }
+    assert_finding(&run, flapping(2, 2, Some((8, 12))), State::Held, "raised on worker 2 times");
+    assert_finding(&run, flapping(2, 2, Some((1, 5))), State::Violated, "from one raise to the next: 10");
+    assert_finding(&run, flapping(3, 9, None), State::Violated, "expected between 3 and 9");
+    assert_finding(&run, flapping(0, 1, None), State::Violated, "expected between 0 and 1");
+    run.add(70.0, gap("nodes", 66.0, false));
+    assert_finding(&run, flapping(2, 2, None), State::Unknown, "nodes went unwatched");
+}
+
+#[test]
+fn a_successor_stands_in_for_any_pod_that_had_to_go() {
+    let replaced = ReplacedExpectation {
+        workload: "greedy".into(),
+        on: Some(ReplacedOn::Nowhere),
+        running: None,
+        times: Band { at_least: Some(1), at_most: Some(1) },
+        loops: Band::default(),
+        loop_period: None,
+        running_within: None,
+        reason: Some("Insufficient memory".into()),
+    };
+    let successor = |status: Value| {
+        let changes = json!({"metadata": {"name": "greedy-2", "uid": "second"}, "spec": {"nodeName": null}, "status": status});
+        Fact::Pod(Box::new(serde_json::from_value(pod("greedy", changes)).expect("a pod")))
+    };
+    let mut run = quiet();
+    run.add(60.0, target("greedy", "EvictionByEvictionAPI", 60.0));
+    run.add(61.0, deleted("greedy"));
+    assert_finding(
+        &run,
+        Expect::Replaced(replaced.clone()),
+        State::Violated,
+        "no successor of greedy appeared",
+    );
+    let unscheduled = |message: &str| {
+        json!({"phase": "Pending", "conditions":
+            [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}]})
+    };
+    run.add(61.5, successor(unscheduled("0/1 nodes are available: 1 Insufficient memory.")));
+    assert_finding(&run, Expect::Replaced(replaced.clone()), State::Held, "went nowhere");
+    run.add(62.0, successor(unscheduled("0/1 nodes are available: 1 node(s) were unschedulable.")));
+    assert_finding(
+        &run,
+        Expect::Replaced(replaced.clone()),
+        State::Violated,
+        "expected `Insufficient memory`",
+    );
+    let within = ReplacedExpectation {
+        on: None,
+        reason: None,
+        running_within: Some(Lasting::at_most(Duration::from_secs(5))),
+        ..replaced
+    };
+    assert_finding(&run, Expect::Replaced(within.clone()), State::Violated, "greedy-2 never ran");
+    run.add(63.0, successor(json!({"phase": "Running"})));
+    assert_finding(
+        &run,
+        Expect::Replaced(within.clone()),
+        State::Held,
+        "greedy-2 runs after greedy had to go: 3.00s",
+    );
+    let sooner =
+        ReplacedExpectation { running_within: Some(Lasting::at_most(Duration::from_secs(1))), ..within };
+    assert_finding(&run, Expect::Replaced(sooner), State::Violated, "expected at most 1s");
+}
