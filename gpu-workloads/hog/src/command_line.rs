@@ -1,6 +1,6 @@
 //! The command line: what can be typed, and what it is resolved to.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use plimsoll_hog::session;
 
 use crate::amount::{Amount, GRANULE};
 use crate::compute::Compute;
-use crate::driver::{Context, Device, Driver};
+use crate::driver::{self, Context, Device, Driver};
 use crate::inventory::Inventory;
 use crate::management::Management;
 use crate::memory::{Fresh, GpuMemory, Testing, Write};
@@ -242,7 +242,7 @@ fn amount(text: &str) -> Amount {
 impl Libraries {
     fn start(&self) -> Result<(Driver, Option<Management>), Refusal> {
         let driver = Driver::start(self.cuda_library.as_deref()).map_err(|error| error.to_string())?;
-        let management = match Management::start(self.nvml(driver.simulated), Some(driver.simulated)) {
+        let management = match Management::start(self.nvml(), Some(driver.simulated)) {
             Ok(management) => Some(management),
             Err(error) => {
                 eprintln!("warning: {error}; what is held is measured by what is free of the device");
@@ -252,15 +252,17 @@ impl Libraries {
         Ok((driver, management))
     }
 
-    /// The library of NVML. A simulated driver has NVML in it; the machine's own would know nothing of its devices.
-    fn nvml(&self, simulated: bool) -> Option<&std::path::Path> {
-        let shared = self.cuda_library.as_deref().filter(|_| simulated);
-        self.nvml_library.as_deref().or(shared)
+    /// The library of NVML. A simulated driver has NVML in it, also when it does not start; the machine's own would know
+    /// nothing of its devices.
+    fn nvml(&self) -> Option<&Path> {
+        let is_simulated = |path: &&Path| driver::load(path).is_ok_and(driver::is_simulated);
+        let named = self.nvml_library.as_deref();
+        // A static program can load nothing, and says so where it tries to.
+        named.or_else(|| self.cuda_library.as_deref().filter(is_simulated))
     }
 
     fn devices(&self) -> Result<ExitCode, Refusal> {
-        let simulated = Driver::start(self.cuda_library.as_deref()).is_ok_and(|driver| driver.simulated);
-        let inventory = Inventory::take(self.cuda_library.as_deref(), self.nvml(simulated));
+        let inventory = Inventory::take(self.cuda_library.as_deref(), self.nvml());
         println!("{}", serde_json::to_string(&inventory).map_err(|error| error.to_string())?);
         let told = inventory.cuda.said().is_some() && inventory.nvml.said().is_some();
         Ok(ExitCode::from(if told { session::EXIT_ENDED } else { session::EXIT_FAILED }))

@@ -169,6 +169,9 @@ pub fn is_simulated(library: &Library) -> bool {
 ///
 /// What the loader says.
 pub fn load(path: &Path) -> Result<&'static Library, String> {
+    if cfg!(target_feature = "crt-static") {
+        return Err(LoadError::Static.to_string());
+    }
     // SAFETY: A driver's library runs code of its own as it is loaded; whoever names it means that.
     let library = unsafe { Library::new(path) }.map_err(|error| error.to_string())?;
     Ok(Box::leak(Box::new(library)))

@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and which exit code answers.
 
+mod accept_node;
 mod bundle;
 mod check;
 mod clean;
@@ -68,6 +69,9 @@ enum Command {
         after_long_help = "Runs that are still going are left alone. `plimsoll run` does the same before it starts."
     )]
     Clean,
+    /// Accept this machine's GPUs, or say what speaks against them
+    #[command(after_long_help = accept_node::EXAMPLES)]
+    AcceptNode(accept_node::AcceptNodeArguments),
     /// Show, verify or import the node bundle
     Bundle(bundle::BundleArguments),
     /// Print a script that completes commands in a shell
@@ -160,6 +164,7 @@ pub fn main() -> ExitCode {
         },
         Command::Sweep(arguments) => sweep::sweep(&arguments),
         Command::Clean => clean::clean(),
+        Command::AcceptNode(arguments) => accept_node::accept_node(&arguments),
         Command::Bundle(arguments) => bundle::bundle(&arguments),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "plimsoll", &mut std::io::stdout());

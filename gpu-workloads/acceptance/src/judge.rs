@@ -1,0 +1,384 @@
+//! From what was seen to a check. Nothing here touches anything.
+
+use plimsoll_gpu_hog::bystander::{self, Kind as BystanderKind};
+use plimsoll_gpu_hog::conformance;
+use plimsoll_gpu_hog::cycles::Cycle;
+use plimsoll_gpu_hog::driver::version_text;
+use plimsoll_gpu_hog::inventory::{CudaDevice, Inventory, Told};
+use plimsoll_gpu_hog::management::Facts;
+use plimsoll_hog::report::{Kind, Reason, Report};
+
+use crate::cards::{self, Card};
+use crate::declaration::{Declaration, Version};
+use crate::program::Ran;
+use crate::report::{Check, Outcome};
+
+/// What part of a card the memory test must reach, in percent.
+pub const LEAST_TESTED: u64 = 95;
+/// What may be missing after all cycles, in bytes: less than this.
+pub const MOST_LEAKED: u64 = 1 << 20;
+/// How many times longer a bystander's work may take beside a filler than alone, by the median.
+pub const MOST_SLOWED: f64 = 10.0;
+
+/// The drivers and their versions.
+pub fn drivers(inventory: &Inventory, declaration: &Declaration) -> Vec<Check> {
+    let mut checks = Vec::new();
+    match &inventory.cuda {
+        Told::Said(cuda) => {
+            let seen = version_text(cuda.version);
+            checks.push(match &declaration.cuda {
+                Some(least) => version("CUDA version", &seen, least),
+                None => Check::of("CUDA driver works", true, format!("CUDA {seen}"), "a driver that starts"),
+            });
+        }
+        Told::Failed(why) => checks.push(Check::of("CUDA driver works", false, why, "a driver that starts")),
+    }
+    match &inventory.nvml {
+        Told::Said(nvml) => checks.push(match &declaration.driver {
+            Some(least) => version("driver version", &nvml.driver_version, least),
+            None => {
+                Check::of("NVML works", true, format!("driver {}", nvml.driver_version), "NVML that starts")
+            }
+        }),
+        Told::Failed(why) => checks.push(Check::of("NVML works", false, why, "NVML that starts")),
+    }
+    checks
+}
+
+fn version(name: &str, seen: &str, least: &Version) -> Check {
+    let wanted = format!("{least} or newer");
+    match seen.parse::<Version>() {
+        Ok(version) => Check::of(name, version >= *least, seen, wanted),
+        Err(error) => Check::impossible(name, error.to_string(), wanted),
+    }
+}
+
+/// How many devices there are, by either library.
+pub fn count(inventory: &Inventory, declaration: &Declaration) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let cuda = inventory.cuda.said().map(|cuda| cuda.devices.len());
+    let nvml = inventory.nvml.said().map(|nvml| nvml.devices.len());
+    let words = |count: Option<usize>| count.map_or("?".to_owned(), |count| count.to_string());
+    let seen = format!("CUDA sees {}, NVML {}", words(cuda), words(nvml));
+    if let Some(declared) = declaration.devices {
+        let declared = declared as usize;
+        let wanted = format!("{declared} devices");
+        checks.push(match cuda {
+            Some(cuda) => Check::of(
+                "device count",
+                cuda == declared && nvml.is_none_or(|nvml| nvml == declared),
+                seen.clone(),
+                wanted,
+            ),
+            None => Check::impossible("device count", seen.clone(), wanted),
+        });
+    } else if let Some(cuda) = cuda {
+        checks.push(Check::of("there is a device", cuda > 0, seen.clone(), "one device or more"));
+    }
+    for (index, device) in inventory.nvml.said().into_iter().flat_map(|nvml| nvml.devices.iter().enumerate())
+    {
+        if let Told::Failed(why) = device {
+            checks.push(Check::of(&format!("device {index} answers"), false, why, "an answer from NVML"));
+        }
+    }
+    checks
+}
+
+/// What a device is: product, memory, ECC, and whether it is free.
+pub fn device(device: &CudaDevice, facts: Option<&Facts>, declaration: &Declaration) -> Vec<Check> {
+    let mut checks = Vec::new();
+    if let Some(product) = &declaration.product {
+        checks.push(Check::of("product", device.name == *product, &device.name, product));
+    }
+    let least = declaration.memory.or_else(|| Some(cards::find(&device.name)?.least_memory()));
+    checks.push(match least {
+        Some(least) => Check::of(
+            "memory",
+            device.memory >= least,
+            bytes(device.memory),
+            format!("{} or more", bytes(least)),
+        ),
+        None => Check::impossible(
+            "memory",
+            format!("{}; '{}' is not among the known cards", bytes(device.memory), device.name),
+            "a declared amount (--memory), or a known card",
+        ),
+    });
+    let no_nvml = "NVML does not say";
+    let ecc = facts.and_then(|facts| facts.ecc);
+    checks.push(match ecc {
+        Some(on) => Check::of("ECC is on", on, if on { "on" } else { "off" }, "on"),
+        None => Check::impossible("ECC is on", no_nvml, "on"),
+    });
+    checks.push(match facts.and_then(|facts| facts.ecc_uncorrected) {
+        Some(errors) => Check::of(
+            "no uncorrected ECC errors",
+            errors == 0,
+            errors.to_string(),
+            "0 since the driver was loaded",
+        ),
+        None => Check::impossible("no uncorrected ECC errors", no_nvml, "0 since the driver was loaded"),
+    });
+    checks.push(match facts.and_then(|facts| facts.processes.as_ref()) {
+        Some(processes) => {
+            let pids: Vec<String> = processes.iter().map(|process| process.pid.to_string()).collect();
+            let seen =
+                if pids.is_empty() { "nobody".to_owned() } else { format!("processes {}", pids.join(", ")) };
+            Check::of(
+                "nobody else uses it",
+                pids.is_empty(),
+                seen,
+                "nobody, so that what is measured is the device's",
+            )
+        }
+        None => Check::impossible("nobody else uses it", no_nvml, "nobody"),
+    });
+    checks.into_iter().map(|check| check.on(&device.uuid)).collect()
+}
+
+/// Whether the driver answers the list of calls as the workloads rely on.
+pub fn conformance(ran: &Ran) -> Check {
+    let (name, wanted) = ("the driver answers as CUDA workloads rely on", "every call of the list");
+    let checks: Vec<conformance::Check> = ran.read();
+    let failed: Vec<String> = checks
+        .iter()
+        .filter(|check| check.outcome == conformance::Outcome::Failed)
+        .map(|check| format!("{}: {}", check.name, check.seen))
+        .collect();
+    if checks.is_empty() {
+        return Check::of(name, false, ran.why(), wanted);
+    }
+    if !failed.is_empty() {
+        return Check::of(name, false, failed.join("; "), wanted);
+    }
+    // A list that ends early says nothing of its rest.
+    Check::of(name, ran.code == Some(0), format!("{} calls of the list", checks.len()), wanted)
+}
+
+/// The last report of a filler, and the last that said that it holds.
+fn reports(ran: &Ran) -> (Option<Report>, Option<Report>) {
+    let reports: Vec<Report> = ran.lines.iter().filter_map(|line| Report::parse(line).ok()).collect();
+    let held = reports.iter().rfind(|report| report.kind == Kind::Held).cloned();
+    let last = reports.into_iter().next_back().filter(|report| report.kind == Kind::Final);
+    (last, held)
+}
+
+/// Whether memory keeps what is written to it, and how much of it that was.
+pub fn memory_test(ran: &Ran) -> Check {
+    let name = "memory keeps what is written";
+    let wanted = format!("{LEAST_TESTED} % of the card or more written and compared, and no difference");
+    let (Some(last), held) = reports(ran) else { return Check::of(name, false, ran.why(), wanted) };
+    let Some(test) = last.gpu.as_ref().and_then(|gpu| gpu.memory_test) else {
+        return Check::impossible(name, "it said nothing of a test", wanted);
+    };
+    if last.reason == Some(Reason::Corrupted) || test.differing > 0 {
+        let why = last.message.unwrap_or_default();
+        return Check::of(name, false, format!("{} elements differ: {why}", test.differing), wanted);
+    }
+    let Some(card) = held.as_ref().and_then(|held| held.gpu.as_ref()?.devices.first()) else {
+        return Check::of(name, false, last.message.unwrap_or_else(|| ran.why()), wanted);
+    };
+    if test.passes == 0 || card.total == 0 {
+        return Check::of(name, false, "nothing was compared", wanted);
+    }
+    if ran.code != Some(0) {
+        return Check::of(name, false, last.message.unwrap_or_else(|| ran.why()), wanted);
+    }
+    // In thousandths, so that 94.9 % does not count as 95.
+    let tested = u128::from(card.filled) * 1000 / u128::from(card.total);
+    let seen = format!(
+        "{} of {} ({}.{} %) written and compared, {} times, no difference",
+        bytes(card.filled),
+        bytes(card.total),
+        tested / 10,
+        tested % 10,
+        test.passes
+    );
+    Check::of(name, tested >= u128::from(LEAST_TESTED) * 10, seen, wanted)
+}
+
+/// Whether memory is as fast as the data sheet says, by a share.
+pub fn bandwidth(ran: &Ran, card: Option<&Card>, percent: u32) -> Check {
+    let name = "memory is as fast as its data sheet says";
+    let (_, held) = reports(ran);
+    let measured = held.and_then(|held| held.gpu?.devices.first()?.write_bandwidth);
+    let Some(measured) = measured else {
+        return Check::impossible(
+            name,
+            format!("nothing was measured: {}", ran.why()),
+            "a measured bandwidth",
+        );
+    };
+    let Some(card) = card else {
+        let seen = format!("{}; it is not among the known cards", rate(measured));
+        return Check::impossible(name, seen, "a known card");
+    };
+    let least = card.bandwidth() / 100 * u64::from(percent);
+    let share = u128::from(measured) * 100 / u128::from(card.bandwidth());
+    let seen = format!("{} while filling, {share} % of {}", rate(measured), rate(card.bandwidth()));
+    Check::of(name, measured >= least, seen, format!("{percent} % or more ({})", card.source))
+}
+
+/// Whether all there is can be taken, and all of it comes back, every time.
+pub fn cycles(ran: &Ran, asked: u32) -> Vec<Check> {
+    let (taken, back) = ("all memory can be taken", "all memory comes back");
+    let wanted_taken = "99 % of what is free, in every cycle";
+    let wanted_back = format!("less than {} missing after {asked} cycles", bytes(MOST_LEAKED));
+    let cycles: Vec<Cycle> = ran.read();
+    let (Some(first), Some(last)) = (cycles.first(), cycles.last()) else {
+        return [taken, back].map(|name| Check::of(name, false, ran.why(), "cycles that end")).into();
+    };
+    if cycles.len() != asked as usize || ran.code != Some(0) {
+        let seen = format!("{} of {asked} cycles: {}", cycles.len(), ran.why());
+        return [taken, back].map(|name| Check::of(name, false, seen.clone(), "cycles that end")).into();
+    }
+    let share = |cycle: &Cycle| u128::from(cycle.allocated) * 1000 / u128::from(cycle.free_before.max(1));
+    let least = cycles.iter().map(share).min().unwrap_or(0);
+    let leaked = first.free_before.saturating_sub(last.free_after);
+    vec![
+        Check::of(
+            taken,
+            least >= 990,
+            format!("{}.{} % of what is free at least, in {asked} cycles", least / 10, least % 10),
+            wanted_taken,
+        ),
+        Check::of(
+            back,
+            leaked < MOST_LEAKED,
+            format!("{} missing after {asked} cycles", bytes(leaked)),
+            wanted_back,
+        ),
+    ]
+}
+
+/// Whether what a process held comes back when it is killed: what was free before, and some time after.
+pub fn return_after_kill(held: bool, before: Option<u64>, after: Option<u64>) -> Check {
+    let name = "memory of a killed process comes back";
+    let wanted = format!("all of it, within {} and ten seconds", bytes(MOST_LEAKED));
+    match (held, before, after) {
+        (false, ..) => Check::impossible(name, "no process came to hold memory", wanted),
+        (true, Some(before), Some(after)) => {
+            let missing = before.saturating_sub(after);
+            Check::of(name, missing < MOST_LEAKED, format!("{} missing", bytes(missing)), wanted)
+        }
+        _ => Check::impossible(name, "NVML does not say what is free", wanted),
+    }
+}
+
+/// Whether a bystander's work goes on while another takes all there is.
+pub fn isolation(alone: &Ran, beside: &Ran, filler: &Ran) -> Vec<Check> {
+    let (undisturbed, pace) = (
+        "a bystander's work is right beside a full card",
+        "a bystander's work keeps its pace beside a full card",
+    );
+    let wanted = "no error and no difference";
+    let wanted_pace = format!("a median of {MOST_SLOWED} times that alone at most");
+    let last = |ran: &Ran| {
+        ran.read::<bystander::Report>()
+            .into_iter()
+            .rfind(|report| report.kind == BystanderKind::BystanderFinal)
+    };
+    let (_, held) = reports(filler);
+    if held.is_none() {
+        let why = format!("the filler did not fill the card: {}", filler.why());
+        return vec![
+            Check::impossible(undisturbed, why.clone(), wanted),
+            Check::impossible(pace, why, wanted_pace),
+        ];
+    }
+    let (Some(first), Some(second)) = (last(alone), last(beside)) else {
+        let why = format!("the bystander did not end as it should: {}; {}", alone.why(), beside.why());
+        return vec![
+            Check::of(undisturbed, false, why.clone(), wanted),
+            Check::of(pace, false, why, wanted_pace),
+        ];
+    };
+    let seen = format!(
+        "{} rounds, {} errors, {} elements that differ{}",
+        second.rounds,
+        second.errors,
+        second.differing,
+        second.message.as_ref().map_or_else(String::new, |message| format!(": {message}"))
+    );
+    let right = second.errors == 0 && second.differing == 0 && second.rounds > 0;
+    let right = Check::of(undisturbed, right, seen, wanted);
+    let paced = match (first.latency, second.latency) {
+        (Some(first), Some(second)) => {
+            let seen = format!(
+                "median {:.3} ms alone and {:.3} ms beside, longest {:.3} ms",
+                first.median * 1e3,
+                second.median * 1e3,
+                second.most * 1e3
+            );
+            Check::of(pace, second.median <= first.median * MOST_SLOWED, seen, wanted_pace)
+        }
+        _ => Check::impossible(pace, "no round of work was done", wanted_pace),
+    };
+    vec![right, paced]
+}
+
+/// Whether errors were counted while all this was done.
+pub fn errors_meanwhile(before: Option<&Facts>, after: Option<&Told<Facts>>) -> Check {
+    let (name, wanted) = ("no ECC errors meanwhile", "as many as before");
+    let counted = |facts: &Facts| Some((facts.ecc_uncorrected?, facts.ecc_corrected?));
+    match (before.and_then(counted), after) {
+        (Some(before), Some(Told::Said(after))) => match counted(after) {
+            Some(after) => Check::of(
+                name,
+                before == after,
+                format!(
+                    "{} uncorrected and {} corrected more",
+                    after.0.saturating_sub(before.0),
+                    after.1.saturating_sub(before.1)
+                ),
+                wanted,
+            ),
+            None => Check::impossible(name, "NVML does not say", wanted),
+        },
+        (_, Some(Told::Failed(why))) => Check::of(name, false, why, wanted),
+        _ => Check::impossible(name, "NVML does not say", wanted),
+    }
+}
+
+/// What is no part of an acceptance, or was not declared.
+pub fn not_checked(declaration: &Declaration) -> Vec<String> {
+    let mut sentences = Vec::new();
+    for (declared, name) in [
+        (declaration.devices.is_some(), "device count was not declared (--devices)"),
+        (declaration.product.is_some(), "product was not declared (--product)"),
+        (declaration.driver.is_some(), "driver version was not declared (--driver)"),
+        (declaration.cuda.is_some(), "CUDA version was not declared (--cuda)"),
+    ] {
+        if !declared {
+            sentences.push(name.to_owned());
+        }
+    }
+    sentences.extend(
+        [
+            "what the kubelet advertises, and whether it takes a faulty device out of service",
+            "eviction of pods for GPU memory",
+            "Xid errors in the kernel's log",
+            "links between devices (NVLink, PCIe), power and temperature",
+        ]
+        .map(str::to_owned),
+    );
+    sentences
+}
+
+/// Whether any check failed or could not be made.
+pub fn all_passed(checks: &[Check]) -> bool {
+    checks.iter().all(|check| check.outcome == Outcome::Passed)
+}
+
+fn bytes(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} bytes"),
+        _ if bytes < 1 << 20 => format!("{:.1}Ki", bytes as f64 / 1024.0),
+        _ if bytes < 1 << 30 => format!("{:.1}Mi", bytes as f64 / f64::from(1 << 20)),
+        _ => format!("{:.2}Gi", bytes as f64 / f64::from(1 << 30)),
+    }
+}
+
+fn rate(bytes: u64) -> String {
+    format!("{:.0} GB/s", bytes as f64 / 1e9)
+}
