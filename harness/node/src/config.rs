@@ -57,6 +57,9 @@ pub struct ControlPlaneConfig {
     /// What it does otherwise than it does by itself.
     #[serde(default)]
     pub settings: ControlPlaneSettings,
+    /// Names of the hollow groups of nodes: what kwok is told of each lies in `NAME.yaml` in [`RUN`].
+    #[serde(default)]
+    pub hollow: Vec<String>,
 }
 
 /// How soon the control plane acts on nodes that fail. What is absent stays as Kubernetes has it. Durations are seconds
@@ -232,6 +235,16 @@ pub enum ControlRequest {
     Freeze,
     /// Let them go on.
     Thaw,
+    /// Let a component stand still.
+    Suspend {
+        /// Such as `hollow-a-0`.
+        component: String,
+    },
+    /// Let a component go on that stands still.
+    Resume {
+        /// Such as `hollow-a-0`.
+        component: String,
+    },
 }
 
 /// What the control socket answers.

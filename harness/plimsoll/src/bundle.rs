@@ -64,6 +64,14 @@ pub enum BundleError {
         /// The version that was asked for.
         wanted: String,
     },
+    /// A scenario has hollow nodes, and what plays them was not built.
+    #[error("hollow nodes need kwok, which is neither in {} nor in {}\nhelp: ci/node-bundle/build --hollow builds it (2 minutes, once)", bundle.display(), folder.display())]
+    NoKwok {
+        /// The bundle's folder.
+        bundle: PathBuf,
+        /// Where it is built to.
+        folder: PathBuf,
+    },
     /// A file is not what was built.
     #[error("the node bundle is damaged: {} {reason}\nhelp: remove {} and build it again with ci/node-bundle/build", file.display(), folder.display())]
     Damaged {
@@ -146,6 +154,28 @@ impl Bundle {
     #[must_use]
     pub fn bin(&self) -> PathBuf {
         self.folder.join("bin")
+    }
+
+    /// What plays the kubelets of hollow nodes. It is built by itself, since few scenarios need it: beside the bundles, or put
+    /// into one.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn kwok(&self) -> Result<PathBuf, BundleError> {
+        let inside = self.bin().join("kwok");
+        let folder = self.folder.parent().and_then(Path::parent).map_or_else(cache_folder, Path::to_path_buf);
+        let folder = folder.join("kwok");
+        let built = std::fs::read_dir(&folder).into_iter().flatten().flatten().filter_map(|entry| {
+            let path = entry.path().join("kwok");
+            Some((path.metadata().ok()?.modified().ok()?, path))
+        });
+        if inside.is_file() {
+            return Ok(inside);
+        }
+        built
+            .max()
+            .map(|(_, path)| path)
+            .ok_or_else(|| BundleError::NoKwok { bundle: self.folder.clone(), folder })
     }
 
     /// Looks whether every program is there with the length that it was built with. It costs nothing, so every run

@@ -13,6 +13,8 @@ pub struct Programs {
     pub hog: PathBuf,
     /// What holds a pod's namespaces.
     pub pause: PathBuf,
+    /// What plays the kubelets of hollow nodes, for a control plane that has some.
+    pub kwok: Option<PathBuf>,
 }
 
 impl Programs {
@@ -42,6 +44,7 @@ impl Programs {
             node: program("plimsoll-node")?,
             hog: program("plimsoll-hog")?,
             pause: program("plimsoll-pause")?,
+            kwok: None,
         })
     }
 

@@ -107,6 +107,16 @@ pub fn controller_manager(settings: &ControlPlaneSettings) -> Component {
     component
 }
 
+/// The arguments of kwok, which plays the kubelets of a group of hollow nodes.
+#[must_use]
+pub fn kwok(group: &str) -> Vec<String> {
+    vec![
+        format!("--kubeconfig={RUN}/controller-manager.kubeconfig"),
+        format!("--config={RUN}/{group}.yaml"),
+        "-v=WARN".into(),
+    ]
+}
+
 /// A duration as Go reads it.
 fn duration(duration: Duration) -> String {
     format!("{}s", duration.as_secs_f64())

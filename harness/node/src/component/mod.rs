@@ -5,7 +5,7 @@ mod control_plane;
 mod kubelet;
 
 pub use containerd::{cni_configuration, containerd_configuration};
-pub use control_plane::{apiserver, controller_manager, etcd, scheduler};
+pub use control_plane::{apiserver, controller_manager, etcd, kwok, scheduler};
 pub use kubelet::{kubelet, kubelet_configuration, kubelet_serving_certificate};
 
 use crate::config::RUN;

@@ -92,6 +92,8 @@ impl Control {
             ControlRequest::Start { component } => self.supervisor.start_again(&component),
             ControlRequest::Freeze => signal_all(Signal::STOP),
             ControlRequest::Thaw => signal_all(Signal::CONT),
+            ControlRequest::Suspend { component } => self.supervisor.signal(&component, Signal::STOP),
+            ControlRequest::Resume { component } => self.supervisor.signal(&component, Signal::CONT),
             ControlRequest::Load { images } => images::load(&self.supervisor, &images),
             ControlRequest::Fill { start, change, folder } => self.fill(&start, &change, folder.as_deref()),
         }

@@ -3,14 +3,15 @@
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::supervise::Supervisor;
+use super::supervise::{Supervisor, log_file};
 use super::{
     InitError, Voice, cgroup, control, images, kernel_log, mounts, network, runtime_events, sampler,
 };
 use crate::component::{self, Component, kubeconfig};
-use crate::config::{API_PORT, ControlPlaneConfig, ControlPlaneSettings, InitConfig, NodeConfig, RUN};
+use crate::config::{API_PORT, ControlPlaneConfig, InitConfig, NodeConfig, PROGRAMS, RUN};
 
 /// How long etcd and the API server may take to listen.
 const LISTEN_WITHIN: Duration = Duration::from_secs(60);
@@ -44,9 +45,9 @@ pub(super) fn control_plane(
         write(&format!("{client}.kubeconfig"), &text)?;
     }
     let starter = supervisor.clone();
-    let (speaker, settings) = (voice.clone(), role.settings);
+    let (speaker, role) = (voice.clone(), role.clone());
     std::thread::spawn(move || {
-        if let Err(error) = start_after_etcd(&starter, &speaker, address, &settings) {
+        if let Err(error) = start_after_etcd(&starter, &speaker, address, &role) {
             speaker.fatal(&error.0);
             std::process::exit(1);
         }
@@ -58,8 +59,9 @@ fn start_after_etcd(
     supervisor: &Supervisor,
     voice: &Voice,
     address: Ipv4Addr,
-    settings: &ControlPlaneSettings,
+    role: &ControlPlaneConfig,
 ) -> Result<(), InitError> {
+    let settings = &role.settings;
     wait_for_port(2379, "etcd")?;
     voice.phase("etcd");
     supervisor.start(&component::apiserver(address, settings))?;
@@ -71,7 +73,16 @@ fn start_after_etcd(
         // Until the API server answers they can do nothing but take processor time from it.
         let _ = rustix::process::setpriority_process(process, STANDS_BACK);
     }
-    Ok(())
+    role.hollow.iter().try_for_each(|group| start_hollow(supervisor, group))
+}
+
+/// Starts what plays the kubelets of a group of hollow nodes.
+fn start_hollow(supervisor: &Supervisor, group: &str) -> Result<(), InitError> {
+    let log = log_file(group)?;
+    let error_log = log.try_clone().map_err(InitError::context("log"))?;
+    let mut command = Command::new(format!("{PROGRAMS}/kwok"));
+    command.args(component::kwok(group)).stdin(Stdio::null()).stdout(log).stderr(error_log);
+    supervisor.spawn(group, &mut command).map(drop)
 }
 
 fn wait_for_port(port: u16, who: &str) -> Result<(), InitError> {

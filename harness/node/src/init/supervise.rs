@@ -132,12 +132,17 @@ impl Supervisor {
 
     /// Sends SIGKILL to a component.
     pub(super) fn kill(&self, name: &str) -> Result<(), InitError> {
+        self.signal(name, Signal::KILL)
+    }
+
+    /// Sends a signal to a component.
+    pub(super) fn signal(&self, name: &str, signal: Signal) -> Result<(), InitError> {
         let children = self.children();
         let process = children.iter().find(|(_, running)| running.name == name).map(|(id, _)| *id);
         let process = process.and_then(|id| Pid::from_raw(id.cast_signed()));
         let process = process.ok_or_else(|| InitError(format!("no component {name} runs here")))?;
-        rustix::process::kill_process(process, Signal::KILL)
-            .map_err(InitError::context(format_args!("ending {name}")))
+        rustix::process::kill_process(process, signal)
+            .map_err(InitError::context(format_args!("signalling {name}")))
     }
 
     /// Ends a component on purpose: by SIGTERM, and by SIGKILL if that is not heeded. Its end is no news.

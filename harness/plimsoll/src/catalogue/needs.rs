@@ -16,6 +16,11 @@ const OTHER_DISK: u64 = 256 << 20;
 /// Processor time of a cluster that has booted, in thousandths of a core: for the control plane, and for each node.
 const CONTROL_PLANE_PROCESSOR: u64 = 150;
 const NODE_PROCESSOR: u64 = 120;
+/// Memory of a program that plays hollow nodes, and of what the control plane keeps of each node, in bytes.
+const HOLLOW_PROGRAM_MEMORY: u64 = 96 << 20;
+const HOLLOW_NODE_MEMORY: u64 = 1 << 20;
+/// Processor time of a hollow node, in thousandths of a core.
+const HOLLOW_NODE_PROCESSOR: u64 = 2;
 /// While it boots it takes as much as it gets; more than one core does not make it much faster.
 const BOOT_PROCESSOR: u64 = 1000;
 /// Memory that is left to the machine itself, in bytes.
@@ -43,10 +48,16 @@ impl Needs {
             node.nodefs.size.saturating_add(node.imagefs.map_or(0, |imagefs| imagefs.size))
         };
         let sum = |figures: &mut dyn Iterator<Item = u64>| figures.fold(0_u64, u64::saturating_add);
+        let zones = plan.hollow.iter().flat_map(|hollow| &hollow.zones);
+        let (programs, hollow) = zones.fold((0, 0), |(programs, nodes), zone| {
+            (programs + zone.groups.len() as u64, nodes + u64::from(zone.nodes()))
+        });
         Self {
-            memory: sum(&mut plan.nodes.iter().map(|node| node.memory)).saturating_add(CONTROL_PLANE_MEMORY),
+            memory: sum(&mut plan.nodes.iter().map(|node| node.memory)).saturating_add(
+                CONTROL_PLANE_MEMORY + programs * HOLLOW_PROGRAM_MEMORY + hollow * HOLLOW_NODE_MEMORY,
+            ),
             disk: sum(&mut plan.nodes.iter().map(disk)).saturating_add(OTHER_DISK * (nodes + 1)),
-            processor: CONTROL_PLANE_PROCESSOR + NODE_PROCESSOR * nodes,
+            processor: CONTROL_PLANE_PROCESSOR + NODE_PROCESSOR * nodes + HOLLOW_NODE_PROCESSOR * hollow,
             exclusive: plan.labels.get(NEEDS_LABEL).is_some_and(|needs| needs == EXCLUSIVE),
         }
     }

@@ -5,6 +5,7 @@
 
 mod choice;
 pub mod engine;
+pub mod hollow;
 pub mod host;
 pub mod parts;
 pub mod state;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use plimsoll_node::config::{API_PORT, ControlPlaneConfig, Filesystem, InitConfig, NodeConfig, Role};
 use plimsoll_node::pki::{Authority, Credentials, PkiError, signing_key};
 
-use super::CONTROL_PLANE;
+use super::{CONTROL_PLANE, hollow};
 use crate::plan::{FilesystemPlan, HOG_IMAGE, NodePlan, PAUSE_IMAGE, Plan};
 
 /// The group that may do everything, which the API server knows before any role exists.
@@ -86,12 +86,14 @@ fn control_plane(
         Ok(address) => serving.push(address),
         Err(_) => names.push(&addresses.control_plane_name),
     }
+    let hollow = plan.hollow.as_ref().map(hollow::configurations).unwrap_or_default();
     let config = InitConfig {
         run: run.to_owned(),
         name: CONTROL_PLANE.to_owned(),
         role: Role::ControlPlane(ControlPlaneConfig {
             address: addresses.control_plane,
             settings: plan.control_plane,
+            hollow: hollow.iter().map(|(group, _)| group.clone()).collect(),
         }),
         lifeline: style.lifeline,
     };
@@ -110,6 +112,9 @@ fn control_plane(
         authority.client("system:kube-controller-manager", MASTERS)?,
     );
     credentials(&mut files, "scheduler", authority.client("system:kube-scheduler", MASTERS)?);
+    let text =
+        |(group, text): (String, String)| PartFile { path: format!("{group}.yaml"), contents: text.into() };
+    files.extend(hollow.into_iter().map(text));
     files.push(pki("service-account.key", &private));
     files.push(pki("service-account.pub", &public));
     Ok(files)

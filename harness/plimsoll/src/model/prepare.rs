@@ -366,7 +366,7 @@ impl Prepared {
                 self.omissions.push("a step imports images, which are not modelled".to_owned());
                 PreparedStep::Nothing
             }
-            Action::Node { .. } | Action::ControlPlane { .. } => {
+            Action::Node { .. } | Action::ControlPlane { .. } | Action::Zone { .. } => {
                 self.omissions
                     .push("a step takes away what the cluster is made of, which is not modelled".to_owned());
                 PreparedStep::Nothing

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Node, Pod};
 
 use super::Fact;
-use crate::plan::{Plan, Until, WORKLOAD_LABEL};
+use crate::plan::{HOLLOW_LABEL, HollowPlan, HollowZone, Plan, Until, WORKLOAD_LABEL};
 
 /// The components without which a run can not go on.
 const NEEDED: [&str; 6] =
@@ -113,7 +113,21 @@ impl World {
         plan.nodes.iter().all(|planned| {
             let is_ready = |node: &Node| conditions(node).any(|condition| condition == ("Ready", true));
             self.with_images.contains(&planned.name) && self.nodes.get(&planned.name).is_some_and(is_ready)
-        })
+        }) && plan.hollow.as_ref().is_none_or(|hollow| self.hollow_ready(hollow))
+    }
+
+    /// Whether every hollow node is Ready and the control plane has seen that: it has taken its first taints off.
+    fn hollow_ready(&self, hollow: &HollowPlan) -> bool {
+        let wanted: u32 = hollow.zones.iter().map(HollowZone::nodes).sum();
+        let is_hollow = |node: &&Node| {
+            node.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(HOLLOW_LABEL))
+        };
+        let is_untainted = |node: &&Node| {
+            let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
+            !taints.into_iter().any(|taint| taint.key.starts_with("node.kubernetes.io/"))
+        };
+        let ready = self.nodes.values().filter(|node| status(node, "Ready") == Some("True"));
+        ready.filter(is_hollow).filter(is_untainted).count() >= wanted as usize
     }
 
     /// Whether a node says that it is Ready, as far as is known.

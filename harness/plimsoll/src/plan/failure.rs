@@ -1,6 +1,8 @@
 //! Failures of nodes and of the control plane in words.
 
-use super::{ComponentChange, ControlPlaneComponent, NodeChange, TaintedExpectation};
+use super::{
+    ComponentChange, ControlPlaneComponent, NodeChange, TaintRateExpectation, TaintedExpectation, ZoneChange,
+};
 
 /// What becomes of a node.
 #[must_use]
@@ -45,4 +47,24 @@ pub fn tainted(expected: &TaintedExpectation) -> String {
         None => {}
     }
     text
+}
+
+/// What becomes of nodes of a zone.
+#[must_use]
+pub fn zone_change(zone: &str, nodes: u32, change: ZoneChange) -> String {
+    let nodes = if nodes == 1 { "1 node".to_owned() } else { format!("{nodes} nodes") };
+    match change {
+        ZoneChange::Freeze => format!("let {nodes} of zone {zone} fall silent"),
+        ZoneChange::Thaw => format!("let {nodes} of zone {zone} be heard again"),
+    }
+}
+
+/// How nodes of a zone must be tainted, with counts in the words of whoever asks.
+#[must_use]
+pub fn taint_rate(expected: &TaintRateExpectation, count: impl Fn(&super::Band) -> String) -> String {
+    let mut parts = Vec::new();
+    parts.extend(expected.nodes.as_ref().map(|nodes| format!("nodes tainted: {}", count(nodes))));
+    parts.extend(expected.every.as_ref().map(|every| format!("one after another {every}")));
+    parts.extend(expected.left.as_ref().map(|left| format!("tainted at the end: {}", count(left))));
+    format!("zone {}: {}", expected.zone, parts.join(", "))
 }

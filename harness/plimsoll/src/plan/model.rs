@@ -7,7 +7,7 @@ pub use plimsoll_hog::report::{Form, Resource};
 use plimsoll_node::config::optional_duration_seconds;
 pub use plimsoll_node::config::{BallastImage, ControlPlaneSettings};
 
-pub use crate::scenario::format::step::{ComponentChange, ControlPlaneComponent, NodeChange};
+pub use crate::scenario::format::step::{ComponentChange, ControlPlaneComponent, NodeChange, ZoneChange};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -44,8 +44,11 @@ pub struct Plan {
     /// How the control plane is set.
     #[serde(default, skip_serializing_if = "is_default")]
     pub control_plane: ControlPlaneSettings,
-    /// The nodes, at least one.
+    /// The nodes, at least one unless there are hollow ones.
     pub nodes: Vec<NodePlan>,
+    /// Nodes that exist in the API alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hollow: Option<HollowPlan>,
     /// Objects that are created before the first step, in order: priority classes, then manifests that no
     /// step starts.
     pub objects: Vec<PlannedObject>,
@@ -85,6 +88,59 @@ impl Plan {
             )
     }
 }
+
+/// Nodes that exist in the API alone, by zone. Programs play their kubelets, one for each group of nodes that fails together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HollowPlan {
+    /// The zones.
+    pub zones: Vec<HollowZone>,
+    /// `nodeLeaseDurationSeconds` of their kubelets; a quarter of it is how often they renew their leases.
+    pub node_lease_duration_seconds: u32,
+}
+
+/// A zone of hollow nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HollowZone {
+    /// Its name: the nodes' label `topology.kubernetes.io/zone`.
+    pub name: String,
+    /// How many nodes each group has, in the order of the nodes.
+    pub groups: Vec<u32>,
+}
+
+impl HollowZone {
+    /// The nodes of it.
+    #[must_use]
+    pub fn nodes(&self) -> u32 {
+        self.groups.iter().sum()
+    }
+
+    /// The name of one of its groups, by which its program is known too.
+    #[must_use]
+    pub fn group(&self, index: usize) -> String {
+        format!("hollow-{}-{index}", self.name)
+    }
+
+    /// The names of the groups that its first nodes make up.
+    #[must_use]
+    pub fn groups_of(&self, nodes: u32) -> Vec<String> {
+        let mut before = 0;
+        let mut names = Vec::new();
+        for (index, size) in self.groups.iter().enumerate() {
+            if before < nodes {
+                names.push(self.group(index));
+            }
+            before += size;
+        }
+        names
+    }
+}
+
+/// The label of hollow nodes: their group.
+pub const HOLLOW_LABEL: &str = "plimsoll.dev/hollow";
+/// The label of a node's zone.
+pub const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
 /// One node and its bounds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -282,6 +338,15 @@ pub enum Action {
         node: String,
         /// What is done to it.
         change: NodeChange,
+    },
+    /// Let the first so many hollow nodes of a zone fall silent, or be heard again.
+    Zone {
+        /// The zone.
+        zone: String,
+        /// How many of its nodes.
+        nodes: u32,
+        /// What is done to them.
+        change: ZoneChange,
     },
     /// Stop a component of the control plane, or start it again.
     ControlPlane {
@@ -485,6 +550,8 @@ pub enum Expect {
     ScaleDownBlocked(ScaleDownExpectation),
     /// A condition came and went.
     Flapping(FlappingExpectation),
+    /// How many nodes of a zone got a NoExecute taint, and how far apart.
+    TaintRate(TaintRateExpectation),
 }
 
 impl Expect {
@@ -513,6 +580,7 @@ impl Expect {
             Self::Nominated { .. } => "nominated",
             Self::ScaleDownBlocked(_) => "scaleDownBlocked",
             Self::Flapping(_) => "flapping",
+            Self::TaintRate(_) => "taintRate",
         }
     }
 }
@@ -686,6 +754,23 @@ pub struct TaintedExpectation {
     /// Whether it had been taken off again at the end; absent where it does not matter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed: Option<bool>,
+}
+
+/// How the nodes of a zone are tainted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaintRateExpectation {
+    /// The zone.
+    pub zone: String,
+    /// The time from one node to the next, the middle one of all; absent where it does not matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<Lasting>,
+    /// How many nodes got the taint; absent where it does not matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<Band>,
+    /// How many had it at the end; absent where it does not matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Band>,
 }
 
 /// Where a successor went.

@@ -20,6 +20,7 @@ pub fn text(plan: &Plan) -> String {
     page.head();
     page.control_plane();
     page.nodes();
+    page.hollow();
     page.objects();
     page.workloads();
     page.steps();
@@ -89,6 +90,9 @@ impl Page<'_> {
     }
 
     fn nodes(&mut self) {
+        if self.plan.nodes.is_empty() {
+            return;
+        }
         self.title("nodes");
         for node in &self.plan.nodes {
             let images = node.imagefs.as_ref().map_or_else(|| "on nodefs".to_owned(), filesystem);
@@ -120,6 +124,15 @@ impl Page<'_> {
                 self.line(4, format_args!("kubelet {field}: {}", compact(value)));
             }
         }
+    }
+
+    fn hollow(&mut self) {
+        let Some(hollow) = &self.plan.hollow else { return };
+        self.title("hollow nodes");
+        for zone in &hollow.zones {
+            self.line(2, format_args!("zone {}: {} nodes", zone.name, zone.nodes()));
+        }
+        self.line(2, format_args!("leases of {} s", hollow.node_lease_duration_seconds));
     }
 
     fn objects(&mut self) {
@@ -260,6 +273,7 @@ fn action(action: &Action) -> String {
             format!("a process on node {name}, outside every pod, {}", fill(plan))
         }
         Action::Node { node, change } => failure::node_change(node, *change),
+        Action::Zone { zone, nodes, change } => failure::zone_change(zone, *nodes, *change),
         Action::ControlPlane { component, change } => failure::component_change(*component, *change),
         Action::Evict(_)
         | Action::Cordon { .. }
@@ -352,6 +366,9 @@ fn expected(expect: &Expect) -> String {
         }
         Expect::Tolerated { workload, lasting: Some(lasting) } => {
             format!("{workload} is deleted {lasting} after its node got the taint")
+        }
+        Expect::TaintRate(rate) => {
+            failure::taint_rate(rate, |bounds| band(bounds, &|number| number.to_string()))
         }
         Expect::Terminating(names) => format!("{}, to the end", names.join(", ")),
         Expect::Within { signal, lasting } => format!("from crossing {signal} to the eviction {lasting}"),

@@ -8,6 +8,7 @@ mod steps;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use kube::Client;
 use plimsoll_node::report::Fact as NodeFact;
@@ -15,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::objects::Objects;
-use crate::cluster::{Cluster, ClusterError, PartReport, Reports};
+use crate::cluster::{Cluster, ClusterError, PartReport, Reports, hollow};
 use crate::observe::fillers::Fillers;
 use crate::observe::{Fact, Facts, Observation, Recorder, StepOutcome, Timeline, World, poll, watch};
 use crate::plan::{Action, NodeChange, Plan};
@@ -24,6 +25,8 @@ use crate::plan::{Action, NodeChange, Plan};
 const READY_WITHIN: Duration = Duration::from_secs(120);
 /// How long the API server may take to answer for the first time.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(90);
+/// How many objects are created at once.
+const AT_ONCE: usize = 16;
 /// How long after the last step the watches have to tell what is so.
 const SETTLE: Duration = Duration::from_millis(500);
 
@@ -129,7 +132,11 @@ impl Run<'_> {
                         .await
                         .map_err(|why| format!("{}: {why}", planned.location))?;
                 }
-                Ok(())
+                let hollow = plan.hollow.as_ref().map(hollow::nodes).unwrap_or_default();
+                let created = stream::iter(&hollow)
+                    .map(Ok)
+                    .try_for_each_concurrent(AT_ONCE, |node| objects.create(node));
+                created.await.map_err(|why| format!("a hollow node: {why}"))
             }),
         );
         created.await.map_err(ClusterError::doing("creating the scenario's objects"))?;

@@ -14,7 +14,7 @@ use super::{disruption, drain};
 use crate::cluster::{CONTROL_PLANE, Change, Cluster, ClusterError};
 use crate::observe::{Facts, World};
 use crate::plan::{
-    Action, ComponentChange, FillPlace, FillPlan, FillTarget, HOG_IMAGE, NodeChange, Plan, filler,
+    Action, ComponentChange, FillPlace, FillPlan, FillTarget, HOG_IMAGE, NodeChange, Plan, ZoneChange, filler,
 };
 
 /// How long such a step may take, besides what it says itself.
@@ -89,6 +89,17 @@ pub(super) fn perform<'a>(
                 async move { change_node(cluster, node, *change).await.map_err(|error| error.to_string()) },
             )
         }
+        Action::Zone { zone, nodes, change } => Box::pin(async move {
+            let zones = plan.hollow.iter().flat_map(|hollow| &hollow.zones);
+            for component in zones.filter(|own| own.name == *zone).flat_map(|own| own.groups_of(*nodes)) {
+                let request = match change {
+                    ZoneChange::Freeze => ControlRequest::Suspend { component },
+                    ZoneChange::Thaw => ControlRequest::Resume { component },
+                };
+                cluster.control(CONTROL_PLANE, request).await.map_err(|error| error.to_string())?;
+            }
+            Ok(())
+        }),
         Action::ControlPlane { component, change } => Box::pin(async move {
             let component = component.name().to_owned();
             let request = match change {

@@ -242,6 +242,7 @@ impl Run {
             labels: BTreeMap::new(),
             kubernetes: "1.36.3".into(),
             control_plane: ControlPlaneSettings::default(),
+            hollow: None,
             nodes: vec![node_plan("worker", kubelet)],
             objects: Vec::new(),
             workloads: [workload("steady", 1), workload("idler", 1), workload("greedy", 1)].into(),

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use plimsoll::observe::{Fact, StepOutcome};
-use plimsoll::plan::{Action, Expect, Lasting, NodeChange, PlannedStep, TaintedExpectation};
+use plimsoll::plan::{
+    Action, Band, Expect, HollowPlan, HollowZone, Lasting, NodeChange, PlannedStep, TaintRateExpectation,
+    TaintedExpectation, ZoneChange,
+};
 use plimsoll::verdict::State;
 use serde_json::{Value, json};
 
@@ -179,4 +182,88 @@ fn a_condition_that_nobody_knows_is_not_cleared() {
         cleared_within: None,
     }]);
     assert_finding(&run, expect, State::Violated, "was not cleared on worker");
+}
+
+fn hollow(name: &str, added: Option<f64>) -> Fact {
+    let taints: Vec<Value> = added
+        .map(|added| json!({"key": UNREACHABLE, "effect": "NoExecute", "timeAdded": written(added)}))
+        .into_iter()
+        .collect();
+    let labels = json!({"topology.kubernetes.io/zone": "a"});
+    let node = json!({"metadata": {"name": name, "labels": labels}, "spec": {"taints": taints}});
+    Fact::Node(Box::new(serde_json::from_value(node).expect("a node")))
+}
+
+/// A run in which 6 of the 20 nodes of a zone fall silent after 2 seconds and are tainted half a second apart from 10 on.
+fn silent_zone() -> Run {
+    let mut run = Run::empty();
+    run.plan.hollow = Some(HollowPlan {
+        zones: vec![HollowZone { name: "a".into(), groups: vec![6, 14] }],
+        node_lease_duration_seconds: 8,
+    });
+    run.plan.control_plane.node_eviction_rate = Some(2.0);
+    let action = Action::Zone { zone: "a".into(), nodes: 6, change: ZoneChange::Freeze };
+    run.plan.steps.push(PlannedStep { location: location(20), action });
+    run.add(2.0, Fact::StepBegan { step: 0 }).add(2.1, step_ended(0, StepOutcome::Done));
+    for number in 0..6 {
+        let name = format!("hollow-a-00{number}");
+        run.add(1.0, hollow(&name, None));
+        let added = 10.0 + 0.5 * f64::from(number);
+        run.add(added, hollow(&name, Some(added)));
+    }
+    run.add(30.0, Fact::Finished);
+    run
+}
+
+fn rate(every: Option<Lasting>, nodes: Option<(i64, i64)>, left: Option<(i64, i64)>) -> Expect {
+    let band = |(least, most)| Band { at_least: Some(least), at_most: Some(most) };
+    Expect::TaintRate(TaintRateExpectation {
+        zone: "a".into(),
+        every,
+        nodes: nodes.map(band),
+        left: left.map(band),
+    })
+}
+
+fn milliseconds(at_least: u64, at_most: u64) -> Option<Lasting> {
+    let time = |time| Some(Duration::from_millis(time));
+    Some(Lasting { at_least: time(at_least), at_most: time(at_most) })
+}
+
+#[test]
+fn the_pace_of_a_zone_is_the_middle_one_of_its_gaps() {
+    let mut run = silent_zone();
+    assert_finding(
+        &run,
+        rate(milliseconds(400, 700), None, None),
+        State::Held,
+        "by the rules one every 0.52s",
+    );
+    assert_finding(
+        &run,
+        rate(milliseconds(900, 2000), None, None),
+        State::Violated,
+        "expected at least 900ms",
+    );
+    run.remove(|at, fact| matches!(fact, Fact::Node(_)) && at > 10.9);
+    assert_finding(&run, rate(milliseconds(400, 700), None, None), State::Unknown, "too few to tell a pace");
+    let mut run = silent_zone();
+    run.add(20.0, gap("nodes", 15.0, false));
+    assert_finding(&run, rate(milliseconds(400, 700), None, None), State::Unknown, "nodes went unwatched");
+}
+
+#[test]
+fn tainted_nodes_of_a_zone_are_counted_and_those_that_are_left() {
+    let mut run = silent_zone();
+    assert_finding(&run, rate(None, Some((6, 6)), Some((6, 6))), State::Held, "6 nodes of zone a got");
+    assert_finding(&run, rate(None, Some((0, 5)), None), State::Violated, "expected between 0 and 5");
+    run.add(20.0, hollow("hollow-a-003", None));
+    assert_finding(
+        &run,
+        rate(None, Some((6, 6)), Some((5, 5))),
+        State::Held,
+        "5 nodes of zone a had it at the end",
+    );
+    run.add(21.0, gap("nodes", 20.5, false));
+    assert_finding(&run, rate(None, Some((6, 6)), None), State::Unknown, "nodes went unwatched");
 }

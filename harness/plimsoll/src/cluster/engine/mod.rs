@@ -98,7 +98,8 @@ async fn start_in(
     let style = Style { lifeline: false, machine_root: false };
     let parts = parts::make(plan, &folder.run, &addresses, style)
         .map_err(ClusterError::doing("making certificates"))?;
-    write_files(plan, programs, folder, &parts)?;
+    let kwok = plan.hollow.as_ref().map(|_| bundle.kwok()).transpose()?;
+    write_files(plan, &Programs { kwok, ..programs.clone() }, folder, &parts)?;
     let start = async |name: &str, bounds: Option<Bounds>| {
         let part = Part {
             name,
@@ -166,6 +167,10 @@ fn write_files(
             folder.write(&format!("{part}/run/{}", file.path), &file.contents)?;
         }
         link(folder, part, "plimsoll-node", "programs")?;
+    }
+    if let Some(kwok) = &programs.kwok {
+        copy(kwok, "kwok")?;
+        link(folder, CONTROL_PLANE, "kwok", "programs")?;
     }
     for node in &plan.nodes {
         link(folder, &node.name, "plimsoll-hog", "programs")?;

@@ -135,7 +135,10 @@ async fn make(
         bounds_swap: Layout::detect()?.bounds_swap(),
         run_folder: &run_folder,
         bundle: &bundle.bin(),
-        programs: vec![("plimsoll-node", &programs.node), ("plimsoll-hog", &programs.hog)],
+        programs: [("plimsoll-node", programs.node.as_path()), ("plimsoll-hog", &programs.hog)]
+            .into_iter()
+            .chain(programs.kwok.as_deref().map(|kwok| ("kwok", kwok)))
+            .collect(),
         capabilities: specification::for_a_node(specification::capabilities(&status)),
     });
     folder.write(&format!("{part}/config.json"), specification.to_string().as_bytes())?;

@@ -122,13 +122,15 @@ async fn start_in(
             .map_err(ClusterError::doing(link.display().to_string()))?;
     }
     let (sender, reports) = mpsc::unbounded_channel::<PartReport>();
+    let kwok = plan.hollow.as_ref().map(|_| bundle.kwok()).transpose()?;
     let create = |part: &str, bounds: Option<Bounds>| {
+        let kwok = kwok.clone().filter(|_| part == CONTROL_PLANE);
         Container::create(
             folder.clone(),
             part.to_owned(),
             bounds,
             bundle.clone(),
-            programs.clone(),
+            Programs { kwok, ..programs.clone() },
             sender.clone(),
         )
     };

@@ -267,6 +267,7 @@ impl Course<'_> {
                 Step::Load(_)
                 | Step::Node(_)
                 | Step::ControlPlane(_)
+                | Step::Zone(_)
                 | Step::Evict(_)
                 | Step::Cordon(_)
                 | Step::Uncordon(_)

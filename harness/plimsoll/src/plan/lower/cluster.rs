@@ -32,9 +32,16 @@ pub(super) fn nodes(cluster: Option<&Cluster>, loaded: &Loaded, findings: &mut F
     if let Some(version) = cluster.and_then(|cluster| cluster.kubernetes.as_ref()) {
         check_version(version, findings);
     }
+    let is_hollow = cluster.is_some_and(|cluster| cluster.hollow.is_some());
     let Some(specs) = cluster.and_then(|cluster| cluster.nodes.as_ref()) else {
+        if is_hollow {
+            return Vec::new();
+        }
         return vec![default_node(loaded.scenario.metadata.name.mark)];
     };
+    if specs.is_empty() && is_hollow {
+        return Vec::new();
+    }
     if specs.is_empty() {
         findings.say_with_help(
             Code::E0005,

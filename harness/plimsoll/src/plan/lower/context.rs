@@ -1,7 +1,7 @@
 //! The function as a whole, and what its parts hand each other.
 
 use super::names::Names;
-use super::{arithmetic, cluster, control_plane, expectations, objects, steps, workloads};
+use super::{arithmetic, cluster, control_plane, expectations, hollow, objects, steps, workloads};
 use crate::plan::Plan;
 use crate::scenario::format::document::DEFAULT_KUBERNETES;
 use crate::scenario::tree::Mark;
@@ -72,14 +72,18 @@ pub fn lower(loaded: &Loaded) -> Result<Lowered, Diagnostics> {
     let at = |mark: Mark| loaded.sources.locate(mark);
 
     let nodes = cluster::nodes(spec.cluster.as_ref(), loaded, &mut findings);
+    let hollow = spec.cluster.as_ref().and_then(|cluster| cluster.hollow.as_ref());
+    let hollow = hollow::plan(hollow, &spec.steps, &mut findings);
     let settings = spec.cluster.as_ref().and_then(|cluster| cluster.control_plane.as_ref());
     let settings = control_plane::settings(settings, &nodes, &mut findings);
     let manifests = objects::read(&loaded.objects, &mut findings);
     let mut names = Names::new(spec, &manifests, &nodes, &mut findings);
     let (workloads, mut before) = workloads::lower(spec, &names, &manifests, &nodes, &at, &mut findings);
     before.extend(objects::unstarted(&manifests, &names, &at));
-    let steps = steps::lower(&spec.steps, &mut names, &nodes, &workloads, &at, &mut findings);
-    let expectations = expectations::lower(&spec.expect, &names, &nodes, &steps, &at, &mut findings);
+    let steps =
+        steps::lower(&spec.steps, &mut names, &nodes, hollow.as_ref(), &workloads, &at, &mut findings);
+    let expectations =
+        expectations::lower(&spec.expect, &names, &nodes, hollow.as_ref(), &steps, &at, &mut findings);
     if !findings.steps_missing() {
         names.report_unstarted(&mut findings);
     }
@@ -100,6 +104,7 @@ pub fn lower(loaded: &Loaded) -> Result<Lowered, Diagnostics> {
             .map_or_else(|| DEFAULT_KUBERNETES.to_owned(), |version| version.value.clone()),
         control_plane: settings,
         nodes: nodes.into_iter().map(|node| node.plan).collect(),
+        hollow,
         objects: before,
         workloads,
         steps,

@@ -13,8 +13,8 @@ use super::node_level;
 use super::steps::{condition, one_node};
 use super::workloads::check_node;
 use crate::plan::{
-    Action, Band, ConditionExpectation, Expect, Expectation, Lasting, Location, MessageExpectation,
-    PlannedStep, ReplacedExpectation, ReplacedOn,
+    Action, Band, ConditionExpectation, Expect, Expectation, HollowPlan, Lasting, Location,
+    MessageExpectation, PlannedStep, ReplacedExpectation, ReplacedOn,
 };
 use crate::scenario::format::expect::{self as written, Expect as Written};
 use crate::scenario::format::values::{self, Amount, Bounds, Count};
@@ -26,6 +26,7 @@ pub(super) fn lower(
     expect: &Located<Written>,
     names: &Names,
     nodes: &[Node],
+    hollow: Option<&HollowPlan>,
     steps: &[PlannedStep],
     at: &dyn Fn(Mark) -> Location,
     findings: &mut Findings,
@@ -34,6 +35,10 @@ pub(super) fn lower(
     let node_fails = steps.iter().any(|step| matches!(step.action, Action::Node { .. }));
     let mut lowering = Lowering { names, nodes, steps, images, findings, found: Vec::new(), node_fails };
     lowering.all(expect);
+    if let Some(rates) = &expect.taint_rate {
+        lowering.taint_rates(rates, hollow);
+    }
+    lowering.something(expect);
     let mut found = lowering.found;
     found.sort_by_key(|(mark, _)| *mark);
     found.into_iter().map(|(mark, expect)| Expectation { location: at(mark), expect }).collect()
@@ -75,6 +80,8 @@ impl Lowering<'_> {
             nominated,
             scale_down_blocked,
             flapping,
+            // It is about zones, and taken by itself.
+            taint_rate: _,
         } = &expect.value;
         if let Some(groups) = evicted {
             self.evicted(groups);
@@ -145,6 +152,11 @@ impl Lowering<'_> {
         for flapping in flapping.iter().flat_map(|flapping| flapping.iter()) {
             self.flapping(flapping);
         }
+        self.contradictions(expect);
+    }
+
+    /// Says so where nothing is expected.
+    fn something(&mut self, expect: &Located<Written>) {
         if self.found.is_empty()
             && self.findings.problems.iter().all(|problem| problem.code.name().starts_with('W'))
         {
@@ -155,7 +167,6 @@ impl Lowering<'_> {
                 "say who goes and who stays, such as `expect: {evicted: [greedy], survive: [steady]}`",
             );
         }
-        self.contradictions(expect);
     }
 
     pub(super) fn add(&mut self, mark: Mark, expect: Expect) {

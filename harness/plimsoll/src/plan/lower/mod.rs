@@ -4,7 +4,7 @@
 //! - `cluster`: nodes; `kubelet`: what can be known of their configuration; `control_plane`: how it is set.
 //! - `objects`: manifests; `workloads`: pods that fill; `fills`: what they take; `names`: who is called what.
 //! - `steps`, `expectations`: the rest of the file; `node_level`: expectations of what the kubelet does besides evicting
-//!   for pressure; `node_failure`: nodes that are taken away.
+//!   for pressure; `node_failure`: nodes that are taken away; `hollow`: those that exist in the API alone.
 //! - `arithmetic`, `storage`: whether the figures can show what the scenario says, of memory and of all else; `machine`: whether it fits one.
 
 mod arithmetic;
@@ -14,6 +14,7 @@ mod control_plane;
 mod disruption;
 mod expectations;
 mod fills;
+mod hollow;
 mod kubelet;
 mod machine;
 mod names;

@@ -8,11 +8,12 @@ use super::cluster::{self, Node};
 use super::context::Findings;
 use super::disruption;
 use super::fills::{self, Who};
+use super::hollow;
 use super::names::Names;
 use super::node_failure::{self, Away};
 use super::workloads::check_node;
 use crate::plan::{
-    Action, FillPlace, FillPlan, FillTarget, Location, PlannedStep, Until, Wait, WorkloadPlan,
+    Action, FillPlace, FillPlan, FillTarget, HollowPlan, Location, PlannedStep, Until, Wait, WorkloadPlan,
 };
 use crate::scenario::format::step::{FillStep, Step, Wait as WrittenWait, WaitFor};
 use crate::scenario::format::values::Names as WrittenNames;
@@ -24,6 +25,7 @@ pub(super) fn lower(
     steps: &[Located<Step>],
     names: &mut Names,
     nodes: &[Node],
+    hollow: Option<&HollowPlan>,
     workloads: &BTreeMap<String, WorkloadPlan>,
     at: &dyn Fn(Mark) -> Location,
     findings: &mut Findings,
@@ -71,6 +73,7 @@ pub(super) fn lower(
             }
             Step::Fill(fill) => fill_step(fill, step.mark, names, nodes, findings),
             Step::Node(node) => away.node(node, step.mark, nodes, findings),
+            Step::Zone(zone) => hollow::step(zone, hollow, findings),
             Step::ControlPlane(component) => Some(away.control_plane(component, findings)),
             Step::Evict(evict) => Some(disruption::evict(evict, step.mark, names, findings)),
             Step::Cordon(written) => Some(disruption::cordon(written, true, step.mark, nodes, findings)),

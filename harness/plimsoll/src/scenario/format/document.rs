@@ -12,7 +12,7 @@ use super::expect::Expect;
 use super::step::Step;
 use super::values::{Count, Either, Name, Number, Size, Time, value_or_mapping};
 use super::workload::Workload;
-use crate::scenario::located::Located;
+use crate::scenario::located::{Entries, Located};
 use crate::scenario::tree::{Node, Tree};
 
 /// The Kubernetes version of a scenario that names none.
@@ -92,6 +92,19 @@ pub struct Cluster {
     pub nodes: Option<Located<Vec<Located<NodeSpec>>>>,
     /// How soon the control plane acts on nodes that fail. Left out: as Kubernetes does by itself.
     pub control_plane: Option<Located<ControlPlane>>,
+    /// Many nodes that exist in the API alone: no pod runs on them, but the control plane treats them as any. With them `nodes`
+    /// left out means none.
+    pub hollow: Option<Located<Hollow>>,
+}
+
+/// Nodes that exist in the API alone.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Hollow {
+    /// By zone, how many. Node 7 of zone `a` is called `hollow-a-007`.
+    pub zones: Located<Entries<Located<Count>>>,
+    /// `nodeLeaseDurationSeconds` of their kubelets, which say that they live every quarter of it. Default 40, as the kubelet's.
+    pub node_lease_duration_seconds: Option<Located<Count>>,
 }
 
 /// Flags of the controller manager and of the API server, by their names there. What is left out stays as Kubernetes has it.

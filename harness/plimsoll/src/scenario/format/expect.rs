@@ -65,6 +65,22 @@ pub struct Expect {
     pub scale_down_blocked: Option<Located<Entries<Located<Entries<ScaleDownObstacle>>>>>,
     /// Conditions that come and go.
     pub flapping: Option<Located<Vec<Located<Flapping>>>>,
+    /// How many nodes of a zone of hollow nodes got a NoExecute taint, and how far apart.
+    pub taint_rate: Option<Located<Vec<Located<TaintRate>>>>,
+}
+
+/// How the nodes of a zone are tainted.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TaintRate {
+    /// The zone.
+    pub zone: Located<String>,
+    /// The time from one node to the next, of all such times the middle one: at most, or at least and at most.
+    pub every: Option<Located<Lasting>>,
+    /// How many nodes got the taint.
+    pub nodes: Option<Bounds<Count>>,
+    /// How many had it at the end.
+    pub left: Option<Bounds<Count>>,
 }
 
 /// A taint that a node got.

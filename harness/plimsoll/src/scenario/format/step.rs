@@ -46,6 +46,8 @@ pub enum Step {
     Untaint(TaintStep),
     /// Delete the pods that a selector finds.
     DeletePods(DeletePodsStep),
+    /// Let hollow nodes of a zone fall silent, or be heard again.
+    Zone(ZoneStep),
 }
 
 /// A wait, with its bound.
@@ -197,6 +199,29 @@ impl NodeChange {
             Self::Start => "start",
         }
     }
+}
+
+/// What becomes of a zone of hollow nodes.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ZoneStep {
+    /// The zone.
+    pub name: Located<String>,
+    /// How many of its nodes, always the first ones. Left out: all.
+    pub nodes: Option<Located<Count>>,
+    /// What is done to them.
+    #[serde(rename = "do")]
+    pub change: Located<ZoneChange>,
+}
+
+/// How hollow nodes are taken away, and how they come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ZoneChange {
+    /// They fall silent.
+    Freeze,
+    /// They are heard again.
+    Thaw,
 }
 
 /// What becomes of a component of the control plane.

@@ -16,6 +16,7 @@ mod rejected;
 mod replaced;
 mod scale_down;
 mod survive;
+mod taint_rate;
 mod tainted;
 mod terminated;
 mod terminating;
@@ -51,6 +52,7 @@ pub(super) fn judge(context: &Context<'_>, expect: &Expect) -> Judgement {
         Expect::Tolerated { workload, lasting } => {
             tolerated::judge(context, workload, lasting.as_ref(), &mut case);
         }
+        Expect::TaintRate(expected) => taint_rate::judge(context, expected, &mut case),
         Expect::Terminating(workloads) => terminating::judge(context, workloads, &mut case),
         Expect::Ended(expected) => ended::judge(context, expected, &mut case),
         Expect::Answered { workload, codes } => answered::judge(context, workload, codes, &mut case),
@@ -133,6 +135,7 @@ pub(super) fn title(expect: &Expect) -> String {
         Expect::Tolerated { workload, lasting: Some(lasting) } => {
             format!("{workload} stays on a tainted node {lasting}")
         }
+        Expect::TaintRate(expected) => failure::taint_rate(expected, |band| words::band("pid", band)),
         Expect::Terminating(workloads) => format!("{} still terminating", words::list(workloads)),
         Expect::Ended(expected) => format!("{} ended as {}", expected.workload, expected.kind.name()),
         Expect::Answered { workload, codes } => {
