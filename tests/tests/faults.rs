@@ -12,6 +12,8 @@ use plimsoll_tests::{command, needs};
 use rustix::process::Signal;
 
 const SCENARIO: &str = "tests/scenarios/faults/steady.yaml";
+const TAKEN_AWAY: &str = "tests/scenarios/faults/taken-away.yaml";
+const API_SERVER_AWAY: &str = "tests/scenarios/faults/api-server-away.yaml";
 /// The longest that a run under a fault may take to end.
 const ENDED_WITHIN: Duration = Duration::from_secs(120);
 /// How many times a run is killed, at moments spread over its life.
@@ -41,6 +43,8 @@ fn main() -> ExitCode {
             a_damaged_bundle_is_named_and_nothing_starts,
         ),
         Trial::test("a_full_disk_is_named_and_nothing_stays", a_full_disk_is_named_and_nothing_stays),
+        Trial::test("nodes_that_are_away_end_with_the_run", nodes_that_are_away_end_with_the_run),
+        Trial::test("what_nobody_saw_is_not_held", what_nobody_saw_is_not_held),
         Trial::test("a_killed_kubelet_is_no_pass", || a_killed_component_is_no_pass("kubelet")),
         Trial::test("a_killed_api_server_is_no_pass", || a_killed_component_is_no_pass("kube-apiserver")),
         Trial::test("a_killed_containerd_is_no_pass", || a_killed_component_is_no_pass("containerd")),
@@ -135,6 +139,49 @@ fn a_full_disk_is_named_and_nothing_stays() -> Result<(), Failed> {
     let ran = ran?.expect(3)?;
     if !ran.errors.contains("No space left on device") && !ran.errors.contains("no space left on device") {
         return Err(format!("the full disk is not named:\n{}", ran.errors).into());
+    }
+    Ok(is_as_before(&before)?)
+}
+
+/// Frozen, cut off or silent, a node ends with the run: when somebody stops it, and when it is killed and cleaned up.
+fn nodes_that_are_away_end_with_the_run() -> Result<(), Failed> {
+    let before = machine::state();
+    let folder = tempfile::tempdir()?;
+    for (signal, code) in [(Signal::INT, Some(130)), (Signal::KILL, None)] {
+        let told = folder.path().join(format!("{}.jsonl", signal.as_raw()));
+        let mut arguments = run_arguments(TAKEN_AWAY).map(str::to_owned).to_vec();
+        arguments.extend(["--json".to_owned(), told.display().to_string()]);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let run = command::start(command::plimsoll(&arguments)?)?;
+        let deadline = Instant::now() + ENDED_WITHIN;
+        // Its last step watches, with every node away.
+        let last = "\"stepBegan\":{\"step\":5}";
+        while !std::fs::read_to_string(&told).unwrap_or_default().contains(last) {
+            if Instant::now() > deadline {
+                return Err("the nodes were never taken away".into());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        run.signal(signal)?;
+        let ended = run.ended(Duration::from_secs(30))?;
+        match code {
+            Some(code) => drop(ended.expect(code)?),
+            None => drop(command::run(&["clean"], Duration::from_secs(60))?.expect(0)?),
+        }
+        is_as_before(&before)?;
+    }
+    Ok(())
+}
+
+/// While the API server is away nobody sees who is evicted: whatever rests on that is unknown.
+fn what_nobody_saw_is_not_held() -> Result<(), Failed> {
+    let before = machine::state();
+    let arguments = ["run", "--on", "host", "--json", "-", API_SERVER_AWAY];
+    let ran = command::run(&arguments, ENDED_WITHIN)?.expect(4)?;
+    let findings = ran.findings();
+    let seen: Vec<_> = findings.iter().filter(|(_, state)| state != "unknown").collect();
+    if findings.is_empty() || !seen.is_empty() {
+        return Err(format!("not unknown: {seen:?} of {findings:?}").into());
     }
     Ok(is_as_before(&before)?)
 }

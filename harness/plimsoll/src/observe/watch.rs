@@ -2,18 +2,39 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::time::Duration;
 
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Node, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::runtime::WatchStreamExt;
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
 use super::{Fact, Facts};
+
+/// Time until a watch that broke is tried again. The API server is on this machine and we are its only guest, and whatever
+/// happens while nobody watches is missing as evidence.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// Tries again in always the same time.
+struct Soon;
+
+impl Iterator for Soon {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(AGAIN_AFTER)
+    }
+}
+
+impl Backoff for Soon {
+    fn reset(&mut self) {}
+}
 
 /// Watches until the set is dropped.
 pub fn start(client: &Client, facts: &Facts, tasks: &mut JoinSet<()>) {
@@ -56,7 +77,7 @@ async fn follow<K>(
     let mut listed: BTreeMap<String, K> = BTreeMap::new();
     let mut last_seen = Timestamp::now();
     let mut broken: Option<String> = None;
-    let mut stream = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
+    let mut stream = std::pin::pin!(watcher(api, watcher::Config::default()).backoff(Soon));
     while let Some(event) = stream.next().await {
         let now = Timestamp::now();
         match event {
