@@ -17,6 +17,8 @@ use crate::report::{Check, Outcome};
 pub const LEAST_TESTED: u64 = 95;
 /// What may be missing after all cycles, in bytes: less than this.
 pub const MOST_LEAKED: u64 = 1 << 20;
+/// What a driver may keep for itself after all memory was taken for the first time, in bytes: less than this.
+pub const MOST_KEPT: u64 = 64 << 20;
 /// How many times longer a bystander's work may take beside a filler than alone, by the median.
 pub const MOST_SLOWED: f64 = 10.0;
 /// What is slower by less than this, in seconds, may be the machine's processors and is not counted.
@@ -221,22 +223,26 @@ pub fn bandwidth(ran: &Ran, card: Option<&Card>, percent: u32) -> Check {
     Check::of(name, measured >= least, seen, format!("{percent} % or more ({})", card.source))
 }
 
-/// Whether all there is can be taken, and all of it comes back, every time.
+/// Whether all there is can be taken, and all of it comes back, every time. There is one cycle more than `asked`, the first:
+/// in it a driver may make tables of its own for so much memory, and keep them. What is missing after it is bounded
+/// by itself; what goes missing from then on is a leak.
 pub fn cycles(ran: &Ran, asked: u32) -> Vec<Check> {
     let (taken, back) = ("all memory can be taken", "all memory comes back");
     let wanted_taken = "99 % of what is free, in every cycle";
     let wanted_back = format!("less than {} missing after {asked} cycles", bytes(MOST_LEAKED));
+    let wanted_back = format!("{wanted_back}, and less than {} the first time", bytes(MOST_KEPT));
     let cycles: Vec<Cycle> = ran.read();
     let (Some(first), Some(last)) = (cycles.first(), cycles.last()) else {
         return [taken, back].map(|name| Check::of(name, false, ran.why(), "cycles that end")).into();
     };
-    if cycles.len() != asked as usize || ran.code != Some(0) {
+    if cycles.len() != asked as usize + 1 || ran.code != Some(0) {
         let seen = format!("{} of {asked} cycles: {}", cycles.len(), ran.why());
         return [taken, back].map(|name| Check::of(name, false, seen.clone(), "cycles that end")).into();
     }
     let share = |cycle: &Cycle| u128::from(cycle.allocated) * 1000 / u128::from(cycle.free_before.max(1));
     let least = cycles.iter().map(share).min().unwrap_or(0);
-    let leaked = first.free_before.saturating_sub(last.free_after);
+    let kept = first.free_before.saturating_sub(first.free_after);
+    let leaked = first.free_after.saturating_sub(last.free_after);
     vec![
         Check::of(
             taken,
@@ -246,8 +252,12 @@ pub fn cycles(ran: &Ran, asked: u32) -> Vec<Check> {
         ),
         Check::of(
             back,
-            leaked < MOST_LEAKED,
-            format!("{} missing after {asked} cycles", bytes(leaked)),
+            leaked < MOST_LEAKED && kept < MOST_KEPT,
+            format!(
+                "{} missing after {asked} cycles, beside {} that the driver kept the first time",
+                bytes(leaked),
+                bytes(kept)
+            ),
             wanted_back,
         ),
     ]

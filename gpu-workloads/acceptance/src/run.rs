@@ -142,10 +142,11 @@ impl Node<'_> {
                 format!("{} for {} s with the multiprocessors at work", burnt.name, self.work.burn.as_secs());
             say(vec![burnt]);
         }
-        let count = self.work.cycles.to_string();
+        // One more than is judged, in which a driver may make what it keeps.
+        let count = (self.work.cycles + 1).to_string();
         let cycled = self.run(&["cycles", "--device", uuid, "--count", &count], LIMIT + LIMIT)?;
         say(judge::cycles(&cycled, self.work.cycles));
-        say(vec![self.kill(device, before)?]);
+        say(vec![self.kill(device)?]);
         say(self.beside(uuid)?);
         let after = self.inventory()?;
         let lost = Told::Failed("NVML does not know the device any more".to_owned());
@@ -190,8 +191,10 @@ impl Node<'_> {
         std::env::temp_dir().join(name).display().to_string()
     }
 
-    fn kill(&self, device: &CudaDevice, before: Option<&Facts>) -> Result<Check, RunError> {
+    fn kill(&self, device: &CudaDevice) -> Result<Check, RunError> {
         let socket = self.socket();
+        // As it is now, not as it was before the device was first used.
+        let wanted = facts(&self.inventory()?, device).and_then(|facts| facts.free);
         let mut filler = self.start(&[
             "--amount",
             "50%",
@@ -206,7 +209,7 @@ impl Node<'_> {
         filler.signal(Signal::KILL);
         filler.finish(Duration::from_secs(10));
         let _ = std::fs::remove_file(&socket);
-        let (wanted, deadline) = (before.and_then(|facts| facts.free), Instant::now() + COMES_BACK);
+        let deadline = Instant::now() + COMES_BACK;
         loop {
             let after = facts(&self.inventory()?, device).and_then(|facts| facts.free);
             let check = judge::return_after_kill(held, wanted, after);

@@ -177,25 +177,27 @@ fn found(context: &Context) -> Seen {
 }
 
 fn freed(context: &Context) -> Seen {
-    let (before, _) = context.memory()?;
-    let block = context.allocate(GRANULE)?;
-    let first = format!("{block:?}");
-    context.free(block)?;
-    let again = context.allocate(GRANULE)?;
-    let seen = format!("{first}, then {again:?}");
-    context.free(again)?;
-    let (after, _) = context.memory()?;
-    Ok((Some(after == before), seen))
+    attempts(|| {
+        let (before, _) = context.memory()?;
+        for _ in 0..100 {
+            let block = context.allocate(GRANULE)?;
+            context.free(block)?;
+        }
+        let (after, _) = context.memory()?;
+        Ok((Some(after == before), format!("{before} bytes free, {after} after 100 times")))
+    })
 }
 
 fn all(context: &Context) -> Seen {
+    // The first time a driver may keep tables of its own for so much memory.
     attempts(|| {
         let cycle = crate::cycles::run(context, 1, false)?;
-        let right = cycle.free_after == cycle.free_before && cycle.free_exhausted < 16 * GRANULE;
-        Ok((
-            Some(right),
-            format!("{} of {} bytes free, {} left", cycle.allocated, cycle.free_before, cycle.free_exhausted),
-        ))
+        let most = u128::from(cycle.allocated) * 100 >= u128::from(cycle.free_before) * 99;
+        let seen = format!(
+            "{} of {} bytes free, {} left, {} free after",
+            cycle.allocated, cycle.free_before, cycle.free_exhausted, cycle.free_after
+        );
+        Ok((Some(most && cycle.free_after == cycle.free_before), seen))
     })
 }
 

@@ -417,7 +417,18 @@ impl Context {
             (function(c"plimsoll_fill")?, function(c"plimsoll_verify")?, function(c"plimsoll_busy")?);
         let result = self.allocate(256)?;
         self.kernels = Some(Kernels { module, fill, verify, busy, result });
-        Ok(())
+        self.warm_up()
+    }
+
+    /// Launches each kernel once with nothing to do. A driver may load a kernel only when it is first launched, for which there
+    /// may be no memory left by then.
+    fn warm_up(&mut self) -> Result<(), CudaError> {
+        let (nothing, part) =
+            (Block { address: self.kernels()?.result.address, length: 0 }, Part { seed: 0, first: 0 });
+        self.fill(&nothing, part)?;
+        self.verify(&nothing, part)?;
+        self.busy(&self.stream()?, Duration::ZERO)?;
+        self.synchronize()
     }
 
     fn enter(&self) -> Result<(), CudaError> {
