@@ -90,7 +90,7 @@ struct FillArguments {
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
     /// Which devices, by index or UUID, with commas between, or all [default: the first]
-    #[arg(long, value_name = "DEVICES")]
+    #[arg(long, value_name = "DEVICES", env = "PLIMSOLL_GPU_DEVICES")]
     device: Option<String>,
     /// What to do when no more can be had [default: exit; with --fill-to-oom: hold]
     #[arg(long, value_name = "WHAT")]

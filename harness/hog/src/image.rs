@@ -14,6 +14,8 @@ use crate::noise::Noise;
 
 /// The filler's image.
 pub const HOG: &str = "docker.io/plimsoll/hog:1";
+/// The image of the filler of GPU memory.
+pub const GPU_HOG: &str = "docker.io/plimsoll/gpu-hog:1";
 /// The sandbox container's image.
 pub const PAUSE: &str = "docker.io/plimsoll/pause:1";
 
@@ -86,6 +88,16 @@ impl Image<'static> {
             layers: vec![vec![File::program("plimsoll-hog", program), folder]],
             entrypoint: vec!["/plimsoll-hog"],
         }
+    }
+
+    /// The image of the filler of GPU memory, [`GPU_HOG`]. It is linked dynamically: `libraries` are the dynamic loader and the
+    /// libraries that it needs, each with the path where that program looks for it.
+    pub fn gpu_hog<'a>(program: &'a [u8], libraries: &'a [(String, Vec<u8>)]) -> Image<'a> {
+        let folder = File { path: "tmp", mode: 0o1777, content: Content::Folder };
+        let mut layer: Vec<File<'a>> =
+            libraries.iter().map(|(path, bytes)| File::program(path, bytes)).collect();
+        layer.extend([File::program("plimsoll-gpu-hog", program), folder]);
+        Image { name: GPU_HOG, layers: vec![layer], entrypoint: vec!["/plimsoll-gpu-hog"] }
     }
 
     /// The sandbox container's image, [`PAUSE`].

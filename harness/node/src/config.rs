@@ -18,6 +18,10 @@ pub const MACHINE: &str = "/plimsoll/machine";
 pub const NODEFS: &str = "/plimsoll/nodefs";
 /// Where the filesystem under containerd is mounted as a whole: a filesystem of its own, or [`NODEFS`] once more.
 pub const IMAGEFS: &str = "/plimsoll/imagefs";
+/// Where what a node with GPUs needs besides lies: programs, the simulated driver, and its description of the node.
+pub const GPU: &str = "/plimsoll/run/gpu";
+/// The environment variable that names the folder of a simulated node to the simulated driver.
+pub const SIMULATED_NODE: &str = "PLIMSOLL_SIMULATED_NODE";
 /// Port of the API server inside the control plane's network.
 pub const API_PORT: u16 = 6443;
 /// Port of the kubelet's API.
@@ -166,6 +170,26 @@ pub struct NodeConfig {
     /// Whether the container runtime's events are told: which images and containers came and went.
     #[serde(default)]
     pub runtime_events: bool,
+    /// Its GPUs; absent where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<GpuConfig>,
+}
+
+/// The GPUs of a node. They are simulated: memory is accounted for exactly, and nothing is computed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GpuConfig {
+    /// How many.
+    pub count: u32,
+    /// Memory of each in bytes.
+    pub memory: u64,
+    /// The extended resource that pods request their memory by.
+    pub resource: String,
+    /// Bytes of memory that one unit of it is.
+    pub unit: u64,
+    /// The options of the evictor; absent where none runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evictor: Option<Vec<String>>,
 }
 
 /// An image of nothing but weight. The node makes it itself.

@@ -12,6 +12,7 @@ pub mod cli;
 pub mod cluster;
 pub mod evidence;
 pub mod explain;
+pub mod gpu_programs;
 pub mod kubernetes;
 pub mod model;
 pub mod observe;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::gpu_programs::GpuPrograms;
 use plimsoll_hog::image::{Image, write_archive};
 
 /// Where the programs lie on this machine.
@@ -48,14 +49,19 @@ impl Programs {
         })
     }
 
-    /// The images of the filler and of the pod sandbox in one archive that containerd imports.
+    /// The images of the fillers and of the pod sandbox in one archive that containerd imports.
     ///
     /// # Errors
     /// When a program can not be read.
-    pub fn images(&self) -> std::io::Result<Vec<u8>> {
+    pub fn images(&self, gpu: Option<&GpuPrograms>) -> std::io::Result<Vec<u8>> {
         let (hog, pause) = (std::fs::read(&self.hog)?, std::fs::read(&self.pause)?);
         let mut archive = Vec::with_capacity(hog.len() + pause.len() + (1 << 16));
-        write_archive(&[Image::hog(&hog), Image::pause(&pause)], &mut archive)?;
+        let mut images = vec![Image::hog(&hog), Image::pause(&pause)];
+        let gpu = gpu.map(GpuPrograms::hog_files).transpose()?;
+        if let Some((program, libraries)) = &gpu {
+            images.push(Image::gpu_hog(program, libraries));
+        }
+        write_archive(&images, &mut archive)?;
         Ok(archive)
     }
 }

@@ -38,7 +38,7 @@ impl Holding {
 #[derive(Debug, thiserror::Error)]
 pub enum HoldingsError {
     /// Nobody listens.
-    #[error("{socket}: {error}; it is served by kubelets from 1.20 on, below /var/lib/kubelet/pod-resources")]
+    #[error("{socket}: {}; it is served by kubelets from 1.20 on, below /var/lib/kubelet/pod-resources", cause(.error))]
     Connect {
         /// The socket.
         socket: PathBuf,
@@ -53,6 +53,15 @@ pub enum HoldingsError {
         /// What it says.
         status: Box<tonic::Status>,
     },
+}
+
+/// What is behind a transport's error, which says no more than that it is one.
+fn cause(error: &tonic::transport::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
 
 /// What every container on the node holds of a resource. The account is of pods that the kubelet still knows, those that have ended

@@ -6,6 +6,7 @@
 
 mod cgroup;
 mod control;
+mod gpus;
 mod images;
 mod kernel_log;
 mod lifeline;

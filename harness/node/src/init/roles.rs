@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::supervise::{Supervisor, log_file};
 use super::{
-    InitError, Voice, cgroup, control, images, kernel_log, mounts, network, runtime_events, sampler,
+    InitError, Voice, cgroup, control, gpus, images, kernel_log, mounts, network, runtime_events, sampler,
 };
 use crate::component::{self, Component, kubeconfig};
 use crate::config::{API_PORT, ControlPlaneConfig, InitConfig, NodeConfig, PROGRAMS, RUN};
@@ -131,6 +131,7 @@ pub(super) fn node(config: &InitConfig, role: &NodeConfig, voice: &Voice) -> Res
     control::listen(&supervisor, voice)?;
     sampler::start(layout, role, voice);
     kernel_log::start(&config.run, &config.name, mounts::kernel_log_device(), voice);
+    gpus::start(&supervisor, &config.name, role)?;
     let (speaker, starter, kubelet) =
         (voice.clone(), supervisor.clone(), component::kubelet(&config.name, address, role));
     let role = role.clone();

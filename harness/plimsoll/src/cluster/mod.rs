@@ -5,6 +5,7 @@
 
 mod choice;
 pub mod engine;
+mod gpus;
 pub mod hollow;
 pub mod host;
 pub mod parts;

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
+use plimsoll_node::component::simulated_node;
 use plimsoll_node::config::{API_PORT, ControlPlaneConfig, Filesystem, InitConfig, NodeConfig, Role};
 use plimsoll_node::pki::{Authority, Credentials, PkiError, signing_key};
 
 use super::{CONTROL_PLANE, hollow};
-use crate::plan::{FilesystemPlan, HOG_IMAGE, NodePlan, PAUSE_IMAGE, Plan};
+use crate::plan::{FilesystemPlan, GPU_HOG_IMAGE, HOG_IMAGE, NodePlan, PAUSE_IMAGE, Plan};
 
 /// The group that may do everything, which the API server knows before any role exists.
 const MASTERS: &str = "system:masters";
@@ -129,6 +130,8 @@ fn node(
     style: Style,
 ) -> Result<Vec<PartFile>, PkiError> {
     let address = addresses.nodes.get(&plan.name).copied();
+    let mut pinned_images = vec![HOG_IMAGE.to_owned(), PAUSE_IMAGE.to_owned()];
+    pinned_images.extend(plan.gpus.as_ref().map(|_| GPU_HOG_IMAGE.to_owned()));
     let config = InitConfig {
         run: run.to_owned(),
         name: plan.name.clone(),
@@ -143,11 +146,12 @@ fn node(
             taints: plan.taints.clone(),
             housekeeping_interval: plan.housekeeping_interval,
             machine_root: style.machine_root,
-            pinned_images: vec![HOG_IMAGE.to_owned(), PAUSE_IMAGE.to_owned()],
+            pinned_images,
             sandbox_image: PAUSE_IMAGE.to_owned(),
             pid_max: plan.pid_max,
             ballast: plan.images.clone(),
             runtime_events,
+            gpus: plan.gpus.clone(),
         })),
         lifeline: style.lifeline,
     };
@@ -157,6 +161,12 @@ fn node(
         "kubelet",
         authority.client(&format!("system:node:{}", plan.name), "system:nodes")?,
     );
+    if let Some(gpus) = &plan.gpus {
+        let contents = simulated_node(gpus).to_string().into_bytes();
+        files.push(PartFile { path: "gpu/node/node.json".into(), contents });
+        // Roles exist only some time after the API server answers.
+        credentials(&mut files, "gpu-evictor", authority.client("plimsoll-gpu-evictor", MASTERS)?);
+    }
     // The API server asks by the address, and the name alone would be refused.
     let serving: Vec<IpAddr> = match address {
         Some(address) => vec![address.into()],

@@ -215,6 +215,9 @@ impl Prepared {
         if plan.expectations.iter().any(|expectation| preempts(&expectation.expect)) {
             prepared.omissions.push("preemption by the scheduler is not modelled".to_owned());
         }
+        if plan.nodes.iter().any(|node| node.gpus.is_some()) {
+            prepared.omissions.push("GPUs and their memory are not modelled".to_owned());
+        }
         let mut classes = PriorityClasses::default();
         let applied = plan.steps.iter().filter_map(|step| match &step.action {
             Action::Apply(objects) => Some(objects.as_slice()),

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::{Fact, Facts};
-use crate::plan::HOG_IMAGE;
+use crate::plan::is_filler;
 
 /// How long to wait before a log that broke off is asked for again.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
@@ -52,7 +52,7 @@ fn filler_container(pod: &Pod) -> Option<String> {
         .as_ref()?
         .containers
         .iter()
-        .find(|container| container.image.as_deref() == Some(HOG_IMAGE))
+        .find(|container| is_filler(container.image.as_deref()))
         .map(|container| container.name.clone())
 }
 

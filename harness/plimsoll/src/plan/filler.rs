@@ -50,8 +50,10 @@ const fn form_word(form: Form) -> &'static str {
 /// The arguments that start a filler which holds nothing yet and fills this, in a folder where it needs one.
 #[must_use]
 pub fn start(fill: &FillPlan, folder: Option<&str>) -> Vec<String> {
-    let mut arguments =
-        vec![word(fill.resource).to_owned(), "--amount".to_owned(), amount(fill.resource, fill.amount)];
+    // The filler of GPU memory fills nothing else, and has no word for it.
+    let word = (fill.resource != Resource::GpuMemory).then(|| word(fill.resource).to_owned());
+    let mut arguments: Vec<String> = word.into_iter().collect();
+    arguments.extend(["--amount".to_owned(), amount(fill.resource, fill.amount)]);
     let mut option = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
     if let Some(form) = fill.form.filter(|form| !matches!(form, Form::Anonymous | Form::Written)) {
         option("--as", form_word(form).to_owned());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 pub use plimsoll_hog::report::{Form, Resource};
 use plimsoll_node::config::optional_duration_seconds;
-pub use plimsoll_node::config::{BallastImage, ControlPlaneSettings};
+pub use plimsoll_node::config::{BallastImage, ControlPlaneSettings, GpuConfig};
 
 pub use crate::scenario::format::step::{ComponentChange, ControlPlaneComponent, NodeChange, ZoneChange};
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,8 @@ pub const WORKLOAD_LABEL: &str = "plimsoll.dev/workload";
 pub const NAMESPACE: &str = "plimsoll";
 /// The image of the filler, as it is imported into every node.
 pub const HOG_IMAGE: &str = "docker.io/plimsoll/hog:1";
+/// The image of the filler of GPU memory, as it is imported into nodes with GPUs.
+pub const GPU_HOG_IMAGE: &str = plimsoll_hog::image::GPU_HOG;
 /// The image of the pod sandbox, as it is imported into every node.
 pub const PAUSE_IMAGE: &str = "docker.io/plimsoll/pause:1";
 /// The name of the volume that a filler fills.
@@ -164,6 +166,9 @@ pub struct NodePlan {
     /// Images that are there before the kubelet starts and that nothing uses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<BallastImage>,
+    /// Its GPUs, which are simulated; absent where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<GpuConfig>,
     /// Labels of the Node object.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -188,6 +193,12 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 fn default_pids() -> u64 {
     DEFAULT_PIDS
+}
+
+/// Whether a container of this image runs a filler, of whatever.
+#[must_use]
+pub fn is_filler(image: Option<&str>) -> bool {
+    image.is_some_and(|image| [HOG_IMAGE, GPU_HOG_IMAGE].contains(&image))
 }
 
 /// The bounds of one filesystem.

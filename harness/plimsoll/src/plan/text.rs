@@ -108,6 +108,9 @@ impl Page<'_> {
             if node.pids != DEFAULT_PIDS {
                 self.line(4, format_args!("at most {} processes and threads", node.pids));
             }
+            if let Some(gpus) = &node.gpus {
+                self.line(4, gpus_text(gpus));
+            }
             for image in &node.images {
                 self.line(4, format_args!("image {}", ballast(image)));
             }
@@ -284,6 +287,15 @@ fn action(action: &Action) -> String {
             format!("wait until {}, for {} at most", until(&wait.until), format_duration(wait.within))
         }
     }
+}
+
+fn gpus_text(gpus: &GpuConfig) -> String {
+    let evictor = gpus.evictor.as_ref().map_or_else(String::new, |options| {
+        let options: Vec<&str> = options.iter().map(|option| option.trim_start_matches("--")).collect();
+        format!("; their evictor: {}", options.join(", "))
+    });
+    let (memory, unit) = (amount(gpus.memory), amount(gpus.unit));
+    format!("{} simulated GPUs of {memory}, {} in units of {unit}{evictor}", gpus.count, gpus.resource)
 }
 
 fn until(until: &Until) -> String {

@@ -82,12 +82,14 @@ fn suite(verdict: &Verdict) -> TestSuite {
     suite
 }
 
-/// The scenario's name. What was not run is no test of that name.
+/// The scenario's name. What was not run, or not on a real machine, is no test of that name.
 fn name(verdict: &Verdict) -> String {
     if verdict.is_predicted() {
         format!("{} (PREDICTED)", verdict.scenario)
-    } else {
+    } else if verdict.simulated.is_empty() {
         verdict.scenario.clone()
+    } else {
+        format!("{} (SIMULATED {})", verdict.scenario, verdict.simulated.join(", "))
     }
 }
 

@@ -14,7 +14,8 @@ use super::{disruption, drain};
 use crate::cluster::{CONTROL_PLANE, Change, Cluster, ClusterError};
 use crate::observe::{Facts, World};
 use crate::plan::{
-    Action, ComponentChange, FillPlace, FillPlan, FillTarget, HOG_IMAGE, NodeChange, Plan, ZoneChange, filler,
+    Action, ComponentChange, FillPlace, FillPlan, FillTarget, NodeChange, Plan, Resource, ZoneChange, filler,
+    is_filler,
 };
 
 /// How long such a step may take, besides what it says itself.
@@ -169,9 +170,10 @@ fn outside(fill: &FillPlan) -> ControlRequest {
 async fn set(client: &Client, pod: &Pod, fill: &FillPlan) -> Result<(), String> {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-    let container = containers.into_iter().find(|container| container.image.as_deref() == Some(HOG_IMAGE));
+    let container = containers.into_iter().find(|container| is_filler(container.image.as_deref()));
     let container = container.ok_or_else(|| format!("pod {name} runs no filler"))?;
-    let mut command = vec!["/plimsoll-hog".to_owned(), "set".into()];
+    let program = if fill.resource == Resource::GpuMemory { "/plimsoll-gpu-hog" } else { "/plimsoll-hog" };
+    let mut command = vec![program.to_owned(), "set".into()];
     command.extend(filler::change(fill));
     let pods: Api<Pod> =
         Api::namespaced(client.clone(), pod.metadata.namespace.as_deref().unwrap_or_default());

@@ -130,6 +130,11 @@ pub fn end_by_event(event: &Event) -> Option<End> {
     if event.reason.as_deref() != Some(EVICTED) {
         return None;
     }
+    // An agent that evicts through the API, such as one for GPU memory, says the same of its own evictions.
+    let component = event.source.as_ref().and_then(|source| source.component.as_deref());
+    if component.is_some_and(|component| !component.starts_with("kubelet")) {
+        return None;
+    }
     let text = event.message.as_deref().unwrap_or_default();
     // A rejection's event has the text without what the status puts before it.
     if text.starts_with("The node had condition: ") {

@@ -33,6 +33,12 @@ pub fn judge(plan: &Plan, timeline: &Timeline) -> Verdict {
         snapshot: None,
         attempts: 1,
         cluster: context.history.cluster.map(str::to_owned),
+        simulated: plan
+            .nodes
+            .iter()
+            .filter(|node| node.gpus.is_some())
+            .map(|node| format!("GPUs of {}", node.name))
+            .collect(),
         prediction: None,
         started: context.history.started.map(|started| started.at),
         ended: context.history.observations.last().map(|last| last.at),

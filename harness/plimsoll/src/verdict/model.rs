@@ -34,6 +34,9 @@ pub struct Verdict {
     /// Where it ran, such as `host`; `model` for a run in virtual time, which proves nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
+    /// What of the machine was made up, such as `GPUs of worker`: what was seen of it holds for no real one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub simulated: Vec<String>,
     /// What the rules say of the plan, and where this run did otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prediction: Option<Box<Prediction>>,

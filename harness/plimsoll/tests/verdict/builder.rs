@@ -221,6 +221,7 @@ pub fn node_plan(name: &str, kubelet: Value) -> NodePlan {
         pids: 8192,
         pid_max: None,
         images: Vec::new(),
+        gpus: None,
         labels: BTreeMap::new(),
         taints: Vec::new(),
         housekeeping_interval: None,

@@ -36,6 +36,24 @@ fn disrupted(reason: &str, phase: &str, deleting: bool) -> Fact {
     pod_fact("x", changes)
 }
 
+/// An agent for GPU memory says `Evicted` in the kubelet's words of pods that it evicts through the API.
+#[test]
+fn an_event_of_an_agent_is_not_the_kubelets() {
+    let text =
+        "The node was low on resource: nvidia.com/gpu-memory. Threshold quantity: 2Gi, available: 1Gi. ";
+    let mut said = event("x", "Evicted", text, 10.0);
+    let Fact::Event(own) = &mut said else { panic!("another fact") };
+    own.source = serde_json::from_value(json!({"component": "plimsoll-gpu-evictor"})).ok();
+    let deleted = disrupted("EvictionByEvictionAPI", "Running", true);
+    for facts in [[said.clone(), deleted.clone()], [deleted, said]] {
+        let mut run = run();
+        for (seconds, fact) in [10.0, 11.0].into_iter().zip(facts) {
+            run.add(seconds, fact);
+        }
+        assert_eq!(end_of(&run).end, End::EvictedThroughApi);
+    }
+}
+
 #[test]
 fn evicted_by_the_kubelet_by_event_by_status_and_by_both() {
     let text = low_message();

@@ -69,6 +69,25 @@ fn quiet_says_the_verdict_and_what_did_not_hold() {
 }
 
 #[test]
+fn simulated_gpus_are_stamped_wherever_a_verdict_is_told() {
+    let mut run = Run::standard();
+    let gpus = serde_json::json!({"count": 1, "memory": 1_u64 << 34, "resource": "nvidia.com/gpu-memory", "unit": 1 << 30});
+    run.plan.nodes[0].gpus = Some(serde_json::from_value(gpus).expect("GPUs"));
+    assert_eq!(run.judge(expected()).simulated, ["GPUs of worker"]);
+    let text = terminal(&run, 100, false, Verbosity::Quiet);
+    assert_eq!(text.trim(), "SIMULATED GPUs of worker: a-scenario: held (3 of 3 held, 80.1s)");
+    let mut xml = Vec::new();
+    let mut junit = Junit::new(&mut xml);
+    tell(&mut junit, &run);
+    junit.finish().expect("written");
+    drop(junit);
+    let xml = String::from_utf8(xml).expect("text");
+    assert!(xml.contains("a-scenario (SIMULATED GPUs of worker)"), "{xml}");
+    let json = serde_json::to_value(run.judge(expected())).expect("JSON");
+    assert_eq!(json["simulated"], serde_json::json!(["GPUs of worker"]));
+}
+
+#[test]
 fn verbose_says_more_than_normal_and_normal_more_than_quiet() {
     let lines = |verbosity| terminal(&Run::standard(), 100, false, verbosity).lines().count();
     let all = [Verbosity::Quiet, Verbosity::Normal, Verbosity::Verbose, Verbosity::Everything].map(lines);

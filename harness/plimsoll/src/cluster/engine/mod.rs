@@ -33,6 +33,7 @@ use super::state::RunFolder;
 use super::{CONTROL_PLANE, Change, Cluster, ClusterError, PartReport, Reports};
 use crate::bundle::Bundle;
 use crate::cluster::Bounds;
+use crate::gpu_programs::GpuPrograms;
 use crate::plan::Plan;
 use crate::programs::Programs;
 
@@ -99,7 +100,8 @@ async fn start_in(
     let parts = parts::make(plan, &folder.run, &addresses, style)
         .map_err(ClusterError::doing("making certificates"))?;
     let kwok = plan.hollow.as_ref().map(|_| bundle.kwok()).transpose()?;
-    write_files(plan, &Programs { kwok, ..programs.clone() }, folder, &parts)?;
+    let gpus = crate::cluster::gpus::put(plan, folder).await?;
+    write_files(plan, &Programs { kwok, ..programs.clone() }, gpus.as_ref(), folder, &parts)?;
     let start = async |name: &str, bounds: Option<Bounds>| {
         let part = Part {
             name,
@@ -147,6 +149,7 @@ async fn start_in(
 fn write_files(
     plan: &Plan,
     programs: &Programs,
+    gpus: Option<&GpuPrograms>,
     folder: &RunFolder,
     parts: &parts::Parts,
 ) -> Result<(), ClusterError> {
@@ -160,7 +163,7 @@ fn write_files(
     };
     copy(&programs.node, "plimsoll-node")?;
     copy(&programs.hog, "plimsoll-hog")?;
-    let archive = programs.images().map_err(ClusterError::doing("packing the filler's image"))?;
+    let archive = programs.images(gpus).map_err(ClusterError::doing("packing the filler's image"))?;
     folder.write("images.tar", &archive)?;
     for (part, files) in &parts.files {
         for file in files {

@@ -114,7 +114,9 @@ async fn start_in(
         }
     }
     // One archive of images for all nodes; a hard link each, since all lie on one filesystem.
-    let archive = programs.images().map_err(ClusterError::doing("packing the filler's image"))?;
+    let gpus = crate::cluster::gpus::put(plan, folder).await?;
+    let archive =
+        programs.images(gpus.as_ref()).map_err(ClusterError::doing("packing the filler's image"))?;
     folder.write("images.tar", &archive)?;
     for node in &plan.nodes {
         let link = folder.path.join(&node.name).join("run/images.tar");

@@ -78,6 +78,14 @@ fn millicores(amount: &Amount) -> u64 {
 pub(super) fn check(fill: &AnyFill<'_>, who: Who, findings: &mut Findings) {
     check_start_at(fill, findings);
     check_place(fill, who, findings);
+    if fill.resource == Resource::GpuMemory && who == Who::Node {
+        findings.say_with_help(
+            Code::E0010,
+            fill.amount.mark,
+            "a process outside every pod has no GPU",
+            "fill with a workload, which requests memory of one",
+        );
+    }
     if let (Some(keep), Some(into)) = (fill.keep, fill.into)
         && keep.value
         && matches!(into.value, Into::Log)
@@ -93,8 +101,11 @@ fn check_start_at(fill: &AnyFill<'_>, findings: &mut Findings) {
         let message = format!("starts at {}, above the amount of {}", start.text, fill.amount.text);
         findings.say(Code::E0010, start.mark, message);
     } else if fill.rate.is_none() {
-        let rate =
-            if matches!(fill.resource, Resource::Memory | Resource::Disk) { "15Mi/s" } else { "500/s" };
+        let rate = match fill.resource {
+            Resource::Memory | Resource::Disk => "15Mi/s",
+            Resource::GpuMemory => "1Gi/s",
+            _ => "500/s",
+        };
         findings.say_with_help(
             Code::E0010,
             start.key,

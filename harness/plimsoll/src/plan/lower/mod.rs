@@ -2,6 +2,7 @@
 //!
 //! - [`lower`]: the function.
 //! - `cluster`: nodes; `kubelet`: what can be known of their configuration; `control_plane`: how it is set.
+//! - `gpus`: GPUs of nodes, and who requests their memory.
 //! - `objects`: manifests; `workloads`: pods that fill; `fills`: what they take; `names`: who is called what.
 //! - `steps`, `expectations`: the rest of the file; `node_level`: expectations of what the kubelet does besides evicting
 //!   for pressure; `node_failure`: nodes that are taken away; `hollow`: those that exist in the API alone.
@@ -14,6 +15,7 @@ mod control_plane;
 mod disruption;
 mod expectations;
 mod fills;
+mod gpus;
 mod hollow;
 mod kubelet;
 mod machine;

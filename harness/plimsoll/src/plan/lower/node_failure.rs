@@ -19,6 +19,13 @@ use crate::scenario::format::values::Names;
 use crate::scenario::tree::{Mark, shortened};
 use crate::scenario::{Code, Entries, Located};
 
+/// The condition that an evictor for GPU memory sets.
+const GPU_MEMORY_PRESSURE: &str = "GPUMemoryPressure";
+
+fn has_evictor(node: &Node) -> bool {
+    node.plan.gpus.as_ref().is_some_and(|gpus| gpus.evictor.is_some())
+}
+
 /// What is away as the steps go by.
 #[derive(Default)]
 pub(super) struct Away {
@@ -94,7 +101,11 @@ pub(super) fn condition_wait(
     let written = wait.condition.as_ref()?;
     let state = wait.state.as_ref().map_or(ConditionState::Raised, |state| state.value);
     let is_ready = written.value == "Ready";
-    let name = if is_ready { "Ready" } else { condition(written, findings)?.name() };
+    let name = match written.value.as_str() {
+        "Ready" => "Ready",
+        GPU_MEMORY_PRESSURE if nodes.iter().any(has_evictor) => GPU_MEMORY_PRESSURE,
+        _ => condition(written, findings)?.name(),
+    };
     let node = node?;
     let status = match state {
         ConditionState::Unknown => "Unknown",

@@ -13,7 +13,8 @@ use super::names::Names;
 use super::objects::{Object, restart_policy};
 use crate::plan::filler;
 use crate::plan::{
-    FillPlace, FillPlan, Form, HOG_IMAGE, Location, NAMESPACE, PlannedObject, WORKLOAD_LABEL, WorkloadPlan,
+    FillPlace, FillPlan, Form, GPU_HOG_IMAGE, HOG_IMAGE, Location, NAMESPACE, PlannedObject, Resource,
+    WORKLOAD_LABEL, WorkloadPlan,
 };
 use crate::scenario::format::document::Spec;
 use crate::scenario::format::values::Amount;
@@ -154,6 +155,7 @@ fn check(
         );
     }
     check_fill(workload, dies, findings);
+    super::gpus::check(workload, nodes, findings);
 }
 
 pub(super) fn check_node(node: &Located<String>, nodes: &[Node], findings: &mut Findings) -> bool {
@@ -300,9 +302,10 @@ fn object(workload: &Workload) -> Value {
 fn pod_spec(workload: &Workload) -> Value {
     let fill = workload.fill.as_ref().map(|fill| fills::plan(&fill.any(), Who::Pod));
     let volume = workload.fill.as_ref().and_then(|fill| fills::volume(&fill.any()));
+    let of_gpus = fill.as_ref().is_some_and(|fill| fill.resource == Resource::GpuMemory);
     let mut container = json!({
         "name": "filler",
-        "image": HOG_IMAGE,
+        "image": if of_gpus { GPU_HOG_IMAGE } else { HOG_IMAGE },
         "imagePullPolicy": "Never",
         "args": arguments(fill.as_ref(), workload),
     });

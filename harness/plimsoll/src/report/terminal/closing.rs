@@ -176,8 +176,12 @@ impl Page<'_> {
             }
             None => self.title("", "PREDICTED, nothing was run: ").to_owned(),
         };
+        let simulated = match verdict.simulated.as_slice() {
+            [] => String::new(),
+            simulated => format!("SIMULATED {}: ", simulated.join(", ")),
+        };
         let text = format!(
-            "{stamp}{}: {} ({held} of {} held{})",
+            "{stamp}{simulated}{}: {} ({held} of {} held{})",
             verdict.scenario,
             verdict.state.word(),
             verdict.findings.len(),

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
 
 use super::expect::Expect;
+use super::gpu::{GpuEviction, Gpus};
 use super::step::Step;
 use super::values::{Count, Either, Name, Number, Size, Time, value_or_mapping};
 use super::workload::Workload;
@@ -154,6 +155,10 @@ pub struct NodeSpec {
     /// Images that are there before the kubelet starts, which no pod uses: ballast for image garbage collection.
     #[serde(default)]
     pub images: Vec<Located<BallastImage>>,
+    /// Its GPUs, and how pods request their memory. Left out: none.
+    pub gpus: Option<Located<Gpus>>,
+    /// Evicts pods when a GPU runs low on memory. Left out: nobody does.
+    pub gpu_eviction: Option<Located<GpuEviction>>,
     /// Labels of the Node object.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,

@@ -26,6 +26,8 @@ pub enum Fill {
     Pids(Located<PidsFill>),
     /// Processor time, as a share of every 20ms.
     Cpu(Located<CpuFill>),
+    /// Memory of a GPU, every byte of it written.
+    GpuMemory(Located<GpuMemoryFill>),
 }
 
 /// Memory to take and hold.
@@ -130,6 +132,20 @@ pub struct CpuFill {
     /// How many processors' time: `500m` is half of one.
     pub amount: Located<Amount>,
     /// How long it is used, after which the filler ends with exit status 0. Left out: until it is told to end.
+    pub hold: Option<Located<Time>>,
+}
+
+/// GPU memory to take and hold, of the one GPU that the pod has. When there is no more, the filler ends with exit status 3.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GpuMemoryFill {
+    /// How much it holds in the end. What a context takes comes on top.
+    pub amount: Located<Amount>,
+    /// How fast it gets there, such as `1Gi/s`. Left out: as fast as the GPU can.
+    pub rate: Option<Located<Rate>>,
+    /// How much of it is taken at once, before the pace begins. Default 0.
+    pub start_at: Option<Located<Amount>>,
+    /// How long it is held, after which the filler ends with exit status 0. Left out: until it is told to end.
     pub hold: Option<Located<Time>>,
 }
 
@@ -293,6 +309,7 @@ impl Fill {
             Self::Inodes(fill) => fill.any(),
             Self::Pids(fill) => fill.any(),
             Self::Cpu(fill) => fill.any(),
+            Self::GpuMemory(fill) => fill.any(),
         }
     }
 }
@@ -370,5 +387,17 @@ impl CpuFill {
     #[must_use]
     pub fn any(&self) -> AnyFill<'_> {
         AnyFill::new(Resource::Cpu, &self.amount, self.hold.as_ref())
+    }
+}
+
+impl GpuMemoryFill {
+    /// As any fill.
+    #[must_use]
+    pub fn any(&self) -> AnyFill<'_> {
+        AnyFill {
+            rate: self.rate.as_ref(),
+            start_at: self.start_at.as_ref(),
+            ..AnyFill::new(Resource::GpuMemory, &self.amount, self.hold.as_ref())
+        }
     }
 }

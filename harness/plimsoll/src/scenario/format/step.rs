@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::disruption::{DeletePodsStep, DrainStep, EvictStep, TaintEffect, TaintStep};
 use super::document::BallastImage;
-use super::fill::{AnyFill, CpuFill, DiskFill, InodesFill, MemoryFill, PidsFill};
+use super::fill::{AnyFill, CpuFill, DiskFill, GpuMemoryFill, InodesFill, MemoryFill, PidsFill};
 use super::values::{Count, Names, Time};
 use crate::scenario::located::Located;
 use crate::scenario::tree::Mark;
@@ -299,6 +299,8 @@ pub struct FillStep {
     pub pids: Option<Located<PidsFill>>,
     /// Processor time that is used from now on.
     pub cpu: Option<Located<CpuFill>>,
+    /// GPU memory that is held from now on, by the fillers of a workload.
+    pub gpu_memory: Option<Located<GpuMemoryFill>>,
 }
 
 impl FillStep {
@@ -309,7 +311,8 @@ impl FillStep {
         let inodes = self.inodes.as_ref().map(|fill| (fill.key, fill.any()));
         let pids = self.pids.as_ref().map(|fill| (fill.key, fill.any()));
         let cpu = self.cpu.as_ref().map(|fill| (fill.key, fill.any()));
-        [memory, disk, inodes, pids, cpu].into_iter().flatten()
+        let gpu_memory = self.gpu_memory.as_ref().map(|fill| (fill.key, fill.any()));
+        [memory, disk, inodes, pids, cpu, gpu_memory].into_iter().flatten()
     }
 
     /// The one thing that it fills, if it is one.

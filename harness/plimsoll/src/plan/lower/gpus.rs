@@ -1,0 +1,163 @@
+//! GPUs of nodes, and who requests their memory.
+
+use std::collections::BTreeMap;
+
+use plimsoll_eviction::duration::format_duration;
+use plimsoll_eviction::threshold::ThresholdConfiguration;
+
+use super::cluster::Node;
+use super::context::Findings;
+use crate::plan::{GpuConfig, Resource};
+use crate::scenario::format::document::NodeSpec;
+use crate::scenario::format::gpu::GpuEviction;
+use crate::scenario::format::workload::Workload;
+use crate::scenario::tree::shortened;
+use crate::scenario::{Code, Located};
+
+/// The resource that GPU memory is requested by, unless a node says otherwise.
+const RESOURCE: &str = "plimsoll.dev/gpu-memory";
+/// How much one unit of it is, unless a node says otherwise.
+const UNIT: u64 = 1 << 30;
+/// The most devices of a node.
+const MOST: u32 = 64;
+/// The signal for GPU memory, and the kubelet's own that is read in the same way.
+const SIGNAL: &str = "gpu.memory.available";
+const STAND_IN: &str = "memory.available";
+
+/// The GPUs of a node.
+pub(super) fn gpus(spec: &NodeSpec, findings: &mut Findings) -> Option<GpuConfig> {
+    let evictor = spec.gpu_eviction.as_ref().and_then(|eviction| evictor(eviction, findings));
+    let Some(written) = &spec.gpus else {
+        if let Some(eviction) = &spec.gpu_eviction {
+            findings.say_with_help(
+                Code::E0010,
+                eviction.key,
+                "`gpuEviction` on a node without GPUs",
+                "add `gpus: {simulated: {memory: 16Gi}}`",
+            );
+        }
+        return None;
+    };
+    let simulated = &written.simulated;
+    let count = simulated.count.as_ref().map_or(1, |count| count.0);
+    if !(1..=MOST).contains(&count) {
+        findings.say(Code::E0006, simulated.mark, format!("a node has 1 to {MOST} GPUs; found {count}"));
+    }
+    let unit = written.unit.as_ref().map_or(UNIT, |unit| unit.0);
+    if unit > simulated.memory.0 {
+        let mark = written.unit.as_ref().map_or(simulated.memory.mark, |unit| unit.mark);
+        findings.say(Code::E0006, mark, "a unit larger than the memory of a GPU: none could be requested");
+    }
+    let resource = written.resource.as_ref().map_or(RESOURCE, |resource| &resource.value);
+    if let Some(named) = &written.resource
+        && named.value.split('/').filter(|part| !part.is_empty()).count() != 2
+    {
+        let message = format!(
+            "`{}` is no extended resource: expected a domain, a slash and a name, such as {RESOURCE}",
+            shortened(&named.value)
+        );
+        findings.say(Code::E0006, named.mark, message);
+    }
+    Some(GpuConfig { count, memory: simulated.memory.0, resource: resource.to_owned(), unit, evictor })
+}
+
+/// The options of the evictor.
+fn evictor(eviction: &Located<GpuEviction>, findings: &mut Findings) -> Option<Vec<String>> {
+    let mut sound = true;
+    let mut stands_in = |statements: &BTreeMap<String, String>| -> BTreeMap<String, String> {
+        let stands_in = |(signal, value): (&String, &String)| {
+            if signal == SIGNAL {
+                return Some((STAND_IN.to_owned(), value.clone()));
+            }
+            let message =
+                format!("`{}` is not watched by `gpuEviction`: expected {SIGNAL}", shortened(signal));
+            findings.say(Code::E0016, eviction.mark, message);
+            sound = false;
+            None
+        };
+        statements.iter().filter_map(stands_in).collect()
+    };
+    let configuration = ThresholdConfiguration {
+        hard: stands_in(&eviction.eviction_hard),
+        soft: stands_in(&eviction.eviction_soft),
+        soft_grace_periods: stands_in(&eviction.eviction_soft_grace_period),
+        minimum_reclaims: stands_in(&eviction.eviction_minimum_reclaim),
+        enforces_pods: false,
+    };
+    match configuration.parse() {
+        Ok(thresholds) if thresholds.is_empty() && sound => {
+            let message =
+                format!("no threshold, so nothing would be evicted: write `evictionHard: {{{SIGNAL}: 5%}}`");
+            findings.say(Code::E0016, eviction.mark, message);
+            return None;
+        }
+        Ok(_) => {}
+        Err(error) => {
+            findings.say(Code::E0016, eviction.mark, error.to_string().replace(STAND_IN, SIGNAL));
+            return None;
+        }
+    }
+    let mut options = Vec::new();
+    for (flag, statements, operator) in [
+        ("eviction-hard", &eviction.eviction_hard, '<'),
+        ("eviction-soft", &eviction.eviction_soft, '<'),
+        ("eviction-soft-grace-period", &eviction.eviction_soft_grace_period, '='),
+        ("eviction-minimum-reclaim", &eviction.eviction_minimum_reclaim, '='),
+    ] {
+        // Given even if empty: the evictor has a default of its own.
+        let statements: Vec<String> =
+            statements.iter().map(|(signal, value)| format!("{signal}{operator}{value}")).collect();
+        options.push(format!("--{flag}={}", statements.join(",")));
+    }
+    let durations = [
+        ("eviction-pressure-transition-period", eviction.eviction_pressure_transition_period),
+        ("interval", eviction.interval),
+    ];
+    for (flag, duration) in durations {
+        options.extend(duration.map(|duration| format!("--{flag}={}", format_duration(duration.0))));
+    }
+    let grace = eviction.eviction_max_pod_grace_period;
+    options.extend(grace.map(|grace| format!("--eviction-max-pod-grace-period={}", grace.0)));
+    Some(options)
+}
+
+/// What is wrong with a workload that fills GPU memory: it must have a GPU, and be able to get one.
+pub(super) fn check(workload: &Located<Workload>, nodes: &[Node], findings: &mut Findings) {
+    let Some(fill) = &workload.fill else { return };
+    let fill = fill.any();
+    if fill.resource != Resource::GpuMemory {
+        return;
+    }
+    let gpus: Vec<&GpuConfig> = nodes.iter().filter_map(|node| node.plan.gpus.as_ref()).collect();
+    if gpus.is_empty() {
+        findings.say_with_help(
+            Code::E0022,
+            fill.amount.mark,
+            "no node has a GPU",
+            "add `gpus: {simulated: {memory: 16Gi}}` to one",
+        );
+        return;
+    }
+    let limit = workload.limits.iter().find_map(|(resource, amount)| {
+        let of = gpus.iter().find(|gpus| gpus.resource == resource.value)?;
+        Some((resource, amount, of))
+    });
+    match limit {
+        None => findings.say_with_help(
+            Code::E0022,
+            fill.amount.mark,
+            "fills GPU memory and requests none, so that it would have no GPU",
+            format!("add `limits: {{{}: 1}}`", gpus[0].resource),
+        ),
+        Some((resource, amount, gpus)) => {
+            let units = u128::from(gpus.memory / gpus.unit.max(1));
+            if u128::try_from(amount.value).is_ok_and(|wanted| wanted > units) {
+                let message = format!(
+                    "requests {} units and a GPU has {units}: shares of several are not given to one container",
+                    amount.text
+                );
+                findings.say(Code::E0022, resource.mark, message);
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! GPUs of a node, and their evictor.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::values::{Count, Size, Time};
+use crate::scenario::located::Located;
+
+/// The GPUs of a node.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Gpus {
+    /// Made up, so that no GPU is needed. Memory is accounted for exactly; nothing is computed. The verdict says SIMULATED.
+    pub simulated: Located<SimulatedGpus>,
+    /// The extended resource that a device plugin advertises their memory as. Default `plimsoll.dev/gpu-memory`.
+    pub resource: Option<Located<String>>,
+    /// How much memory one unit of the resource is. Default 1Gi.
+    pub unit: Option<Located<Size>>,
+}
+
+/// Simulated GPUs.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SimulatedGpus {
+    /// How many. Default 1.
+    pub count: Option<Located<Count>>,
+    /// The memory of each.
+    pub memory: Located<Size>,
+}
+
+/// An agent on the node that evicts pods through the eviction API when a GPU runs low on memory: the kubelet has no signal for it.
+/// Its thresholds are written as the kubelet's, for the signal `gpu.memory.available`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GpuEviction {
+    /// Hard thresholds by signal: `{gpu.memory.available: 5%}`.
+    #[serde(default)]
+    pub eviction_hard: BTreeMap<String, String>,
+    /// Soft thresholds by signal.
+    #[serde(default)]
+    pub eviction_soft: BTreeMap<String, String>,
+    /// How long each soft threshold must be met.
+    #[serde(default)]
+    pub eviction_soft_grace_period: BTreeMap<String, String>,
+    /// How much must be free above a threshold before eviction ends.
+    #[serde(default)]
+    pub eviction_minimum_reclaim: BTreeMap<String, String>,
+    /// The longest grace, in seconds, of a pod evicted for a soft threshold. Default 0.
+    pub eviction_max_pod_grace_period: Option<Count>,
+    /// How long the node's condition `GPUMemoryPressure` stays after memory was last low. Default 5m.
+    pub eviction_pressure_transition_period: Option<Time>,
+    /// How often the agent looks. Default 10s, as the kubelet.
+    pub interval: Option<Time>,
+}
