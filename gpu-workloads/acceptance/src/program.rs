@@ -52,7 +52,8 @@ impl Hog {
     /// When the program can not be started.
     pub fn start(&self, arguments: &[&str]) -> std::io::Result<Running> {
         let mut command = Command::new(&self.program);
-        command.args(arguments);
+        // Its standard input is this process's to hold open: whatever ends this one ends it, too.
+        command.args(arguments).arg("--end-with-input");
         let mut library = |option: &str, path: &Option<PathBuf>| {
             if let Some(path) = path {
                 command.arg(option).arg(path);
@@ -60,7 +61,8 @@ impl Hog {
         };
         library("--cuda-library", &self.cuda_library);
         library("--nvml-library", &self.nvml_library);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let (sender, lines) = channel();
         if let Some(output) = child.stdout.take() {
             std::thread::spawn(move || {

@@ -10,6 +10,7 @@ use plimsoll_hog::control::{self, Command};
 use plimsoll_hog::order::{Course, Order, OrderError, TypedCourse, WhenExhausted, parse_hold};
 use plimsoll_hog::quantity::{Unit, parse_duration, parse_rate};
 use plimsoll_hog::session;
+use rustix::process::{Signal, getpid, kill_process};
 
 use crate::amount::{Amount, GRANULE};
 use crate::compute::Compute;
@@ -64,6 +65,9 @@ struct Libraries {
     /// The library of NVML; the machine's own if left out, or that of CUDA's driver if that is the simulated one
     #[arg(long, value_name = "PATH", env = "PLIMSOLL_NVML_LIBRARY", global = true)]
     nvml_library: Option<PathBuf>,
+    /// End as by SIGTERM when standard input is closed, so that nothing outlives who started it
+    #[arg(long, global = true)]
+    end_with_input: bool,
 }
 
 #[derive(Debug, Args)]
@@ -204,6 +208,9 @@ impl CommandLine {
     /// Does what was typed.
     pub fn run(self) -> ExitCode {
         let CommandLine { libraries, fill, action } = self;
+        if libraries.end_with_input {
+            std::thread::spawn(end_with_input);
+        }
         let outcome = match action {
             None => fill.run(&libraries),
             Some(Action::Devices) => libraries.devices(),
@@ -221,6 +228,13 @@ impl CommandLine {
             ExitCode::from(session::EXIT_FAILED)
         })
     }
+}
+
+/// Waits for the end of standard input, and asks this process to end. The kernel closes a pipe however its other end ends.
+fn end_with_input() {
+    // What comes over it is of no interest.
+    let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+    let _ = kill_process(getpid(), Signal::TERM);
 }
 
 /// Ends the program as it ends on any other mistake in its arguments.

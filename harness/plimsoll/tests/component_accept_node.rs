@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use plimsoll_acceptance::report::{Acceptance, Outcome};
+use plimsoll_simulated_driver::ledger::Ledger;
 use plimsoll_simulated_driver::node::{FOLDER, Flip, Node};
 use tempfile::TempDir;
 
@@ -142,6 +144,47 @@ fn a_node_without_a_driver_is_not_accepted_and_one_without_nvml_is_not_known() {
     let unseen =
         run.acceptance().checks.iter().filter(|check| check.outcome == Outcome::CouldNotCheck).count();
     assert!(unseen >= 4, "{}", run.text());
+}
+
+/// The acceptance is killed while its filler holds a card for half an hour.
+#[test]
+fn nothing_outlives_an_acceptance_that_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    node(1).write(folder.path()).unwrap();
+    let mut acceptance = Command::new(env!("CARGO_BIN_EXE_plimsoll"))
+        .args(["accept-node", "--level", "burn-in", "--quiet", "--bandwidth", "5", "--hog"])
+        .arg(programs().join("plimsoll-gpu-hog"))
+        .arg("--cuda-library")
+        .arg(programs().join("libplimsoll-simulated-driver.so"))
+        .env(FOLDER, folder.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut ledger = Ledger::open(folder.path()).unwrap();
+    let mut used = || ledger.hold().unwrap().used(0).unwrap();
+    let within = |mut is_it: Box<dyn FnMut() -> bool + '_>, seconds: u64| {
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        while !is_it() {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        true
+    };
+    // Steps before that one take all there is, too, but only for a moment.
+    let mut since = Instant::now();
+    let holds = || {
+        if used() < 70 << 30 {
+            since = Instant::now();
+        }
+        since.elapsed() >= Duration::from_secs(5)
+    };
+    let filled = within(Box::new(holds), 60);
+    acceptance.kill().unwrap();
+    acceptance.wait().unwrap();
+    assert!(filled, "no filler came to hold the card");
+    assert!(within(Box::new(|| used() == 0), 60), "what was held is still held");
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! What goes wrong with drivers and devices, and what the hog makes of it.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use plimsoll_gpu_hog::inventory::Told;
 use plimsoll_hog::report::{GpuMeasure, Kind, Reason, Report};
 use plimsoll_simulated_driver::node::Flip;
 use rustix::process::Signal;
 
-use crate::machine::{GI, Machine, error, programs};
+use crate::machine::{GI, Machine, Running, TERMINATED, error, programs};
 
 #[test]
 fn without_a_driver_it_says_so() {
@@ -163,6 +163,18 @@ fn a_killed_filler_leaves_nothing_taken() {
     assert_eq!(machine.devices().nvml.said().unwrap().devices[0].said().unwrap().processes, Some(vec![]));
     // And the next one has it all.
     assert!(machine.run(&["--amount", "70Gi", "--hold", "0s"]).status.success());
+}
+
+#[test]
+fn a_filler_ends_with_whoever_holds_its_input() {
+    let machine = Machine::with(1);
+    let mut command = machine.command(&["--amount", "4Gi", "--end-with-input", "--control"]);
+    command.arg(machine.path("control")).stdin(Stdio::piped());
+    let mut hog: Running<Report> = Running::start(command);
+    hog.wait_for(Kind::Held);
+    drop(hog.child.stdin.take());
+    assert_eq!(hog.wait_for(Kind::Final).reason, Some(Reason::Terminated));
+    assert_eq!(hog.ended().code(), Some(TERMINATED));
 }
 
 #[test]
