@@ -291,7 +291,9 @@ fn action(action: &Action) -> String {
 
 fn gpus_text(gpus: &GpuConfig) -> String {
     let evictor = gpus.evictor.as_ref().map_or_else(String::new, |options| {
-        let options: Vec<&str> = options.iter().map(|option| option.trim_start_matches("--")).collect();
+        // What is set to nothing is only there to keep the evictor from its own defaults.
+        let set = options.iter().filter(|option| !option.ends_with('='));
+        let options: Vec<&str> = set.map(|option| option.trim_start_matches("--")).collect();
         format!("; their evictor: {}", options.join(", "))
     });
     let (memory, unit) = (amount(gpus.memory), amount(gpus.unit));

@@ -194,6 +194,7 @@ pub(super) fn check_change(fill: &AnyFill<'_>, before: Option<&FillPlan>, findin
         ("into", fill.into.map(|into| into.key)),
         ("hold", fill.hold.map(|hold| hold.key)),
         ("keep", fill.keep.map(|keep| keep.key)),
+        ("startAt", fill.start_at.filter(|_| fill.resource == Resource::GpuMemory).map(|start| start.key)),
     ];
     for (field, key) in fields {
         if let Some(key) = key {
