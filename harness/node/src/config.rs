@@ -256,7 +256,11 @@ pub enum ControlRequest {
         component: String,
     },
     /// Stop every process but the init, so that the node stands still.
-    Freeze,
+    Freeze {
+        /// A process of the node that is to go on: the one that asks, where it runs there. It sets this itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        asker: Option<u32>,
+    },
     /// Let them go on.
     Thaw,
     /// Let a component stand still.

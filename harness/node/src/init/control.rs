@@ -42,6 +42,14 @@ pub(super) fn listen(supervisor: &Supervisor, voice: &Voice) -> Result<(), InitE
 /// When no init listens.
 pub fn ask(request: &str) -> Result<String, InitError> {
     let path = Path::new(RUN).join("control.sock");
+    // Who asks from inside the node would be frozen with it, and never hear the answer.
+    let frozen = match serde_json::from_str(request) {
+        Ok(ControlRequest::Freeze { .. }) => {
+            serde_json::to_string(&ControlRequest::Freeze { asker: Some(std::process::id()) }).ok()
+        }
+        _ => None,
+    };
+    let request = frozen.as_deref().unwrap_or(request);
     let mut stream = UnixStream::connect(&path).map_err(InitError::context(path.display()))?;
     stream
         .write_all(request.as_bytes())
@@ -57,6 +65,15 @@ pub fn ask(request: &str) -> Result<String, InitError> {
 fn signal_all(signal: Signal) -> Result<(), InitError> {
     rustix::process::kill_process_group(Pid::INIT, signal)
         .map_err(InitError::context("signalling every process"))
+}
+
+/// Lets one process go on that was stopped with all others: it waits for the answer.
+fn go_on(process: Option<u32>) -> Result<(), InitError> {
+    let Some(process) = process.and_then(|process| Pid::from_raw(process.cast_signed())) else {
+        return Ok(());
+    };
+    rustix::process::kill_process(process, Signal::CONT)
+        .map_err(InitError::context("letting the asker go on"))
 }
 
 #[derive(Clone)]
@@ -90,7 +107,7 @@ impl Control {
             ControlRequest::Kill { component } => self.supervisor.kill(&component),
             ControlRequest::Stop { component } => self.supervisor.stop(&component),
             ControlRequest::Start { component } => self.supervisor.start_again(&component),
-            ControlRequest::Freeze => signal_all(Signal::STOP),
+            ControlRequest::Freeze { asker } => signal_all(Signal::STOP).and_then(|()| go_on(asker)),
             ControlRequest::Thaw => signal_all(Signal::CONT),
             ControlRequest::Suspend { component } => self.supervisor.signal(&component, Signal::STOP),
             ControlRequest::Resume { component } => self.supervisor.signal(&component, Signal::CONT),

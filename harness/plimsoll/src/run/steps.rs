@@ -131,7 +131,7 @@ async fn change_node(cluster: &dyn Cluster, node: &str, change: NodeChange) -> R
         NodeChange::StartKubelet => {
             cluster.control(node, ControlRequest::Start { component: kubelet() }).await
         }
-        NodeChange::Freeze => cluster.control(node, ControlRequest::Freeze).await,
+        NodeChange::Freeze => cluster.control(node, ControlRequest::Freeze { asker: None }).await,
         NodeChange::Thaw => cluster.control(node, ControlRequest::Thaw).await,
         NodeChange::Cut => cluster.change(node, Change::Cut).await,
         NodeChange::Mend => cluster.change(node, Change::Mend).await,

@@ -5,7 +5,8 @@ use k8s_openapi::api::core::v1::Node;
 use super::context::Context;
 use super::history::{History, Seen, moment};
 use super::model::Moment;
-use crate::observe::StepOutcome;
+use super::words;
+use crate::observe::{Fact, StepOutcome};
 use crate::plan::Action;
 
 /// The taint of a node of which nothing is heard. Upstream: `TaintNodeUnreachable`.
@@ -56,8 +57,17 @@ pub(super) fn spells<'a>(history: &History<'a>, node: &str) -> Vec<Spell<'a>> {
     spells
 }
 
-/// When the last step before an observation took a node away.
-pub(super) fn taken_away(context: &Context<'_>, node: &str, before: u64) -> Option<Moment> {
+/// A step that took a node away. When during the step it was gone nobody knows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TakenAway {
+    /// When the step began.
+    pub(super) began: Moment,
+    /// How long it took, in seconds.
+    pub(super) took: f64,
+}
+
+/// The last step that began before an observation and took a node away.
+pub(super) fn taken_away(context: &Context<'_>, node: &str, before: u64) -> Option<TakenAway> {
     let steps = context.history.steps.iter().rev();
     steps
         .filter(|result| {
@@ -69,8 +79,11 @@ pub(super) fn taken_away(context: &Context<'_>, node: &str, before: u64) -> Opti
             takes && result.outcome == Some(StepOutcome::Done)
         })
         .filter_map(|result| {
-            let sequence = context.history.step_evidence(result.step)?.sequence;
-            Some(Moment { earliest: result.began?, latest: result.ended?, sequence })
+            let (began, ended) = (result.began?, result.ended?);
+            let is_begin = |fact: &Fact| matches!(fact, Fact::StepBegan { step } if *step == result.step);
+            let sequence = context.history.observations.iter().find(|own| is_begin(&own.fact))?.sequence;
+            let moment = Moment { earliest: began, latest: began, sequence };
+            Some(TakenAway { began: moment, took: words::seconds_between(began, ended) })
         })
-        .find(|moment| moment.sequence < before)
+        .find(|away| away.began.sequence < before)
 }

@@ -165,6 +165,7 @@ pub(super) fn check_node(node: &Located<String>, nodes: &[Node], findings: &mut 
     }
     let help = match nearest(&node.value, known()) {
         Some(near) => format!("did you mean `{near}`?"),
+        None if nodes.is_empty() => "there are hollow nodes only; `nodes` adds real ones".to_owned(),
         None => format!("there are {}", known().take(8).collect::<Vec<_>>().join(", ")),
     };
     findings.say_with_help(

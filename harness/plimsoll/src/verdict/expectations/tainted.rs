@@ -5,7 +5,6 @@ use super::super::case::{Case, Reason};
 use super::super::context::Context;
 use super::super::coverage::Source;
 use super::super::taints::{NO_EXECUTE, Spell, spells, taken_away};
-use super::super::words;
 use crate::plan::{TaintedExpectation, Until, failure};
 
 pub(super) fn judge(context: &Context<'_>, expected: &[TaintedExpectation], case: &mut Case) {
@@ -58,10 +57,9 @@ fn judge_one(context: &Context<'_>, expected: &TaintedExpectation, case: &mut Ca
     match (&expected.within, taken_away(context, node, spell.added.sequence())) {
         (None, _) => case.proven(format!("{node} got the taint {taint}"), shown.clone()),
         (Some(within), Some(away)) => {
-            let Bounds { least, most } = Bounds::between(&context.history, away, spell.moment);
-            // When during the step it was gone nobody knows.
-            let length = Bounds { least, most: most + words::seconds_between(away.earliest, away.latest) };
-            let step = context.history.evidence_at(away.sequence);
+            let Bounds { least, most } = Bounds::between(&context.history, away.began, spell.moment);
+            let length = Bounds { least: (least - away.took).max(0.0), most };
+            let step = context.history.evidence_at(away.began.sequence);
             let what = format!("from the step that took {node} away to {taint}");
             length.judge(&what, within, step.into_iter().chain(shown.clone()), case);
         }
