@@ -18,6 +18,9 @@ import (
 // loopMajor is the kernel's number for loop devices.
 const loopMajor = 7
 
+// farthest is how far beyond the first free loop device others are tried.
+const farthest = 16
+
 func main() {
 	image := flag.String("image", "", "the backing file; it is made anew")
 	size := flag.Int64("size", 0, "its size in bytes")
@@ -81,13 +84,12 @@ func mount(image, target string) error {
 	}
 	defer control.Close()
 	deadline := time.Now().Add(10 * time.Second)
-	for {
-		device, path, err := attach(control, backing, image)
+	for beyond := 0; ; beyond++ {
+		device, path, err := attach(control, backing, image, beyond)
 		if err == nil {
 			defer device.Close()
 			return mountDevice(path, target)
 		}
-		// Another node may take the same free device between the question and the answer.
 		if !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {
 			return fmt.Errorf("attaching %s to a loop device: %w", image, err)
 		}
@@ -110,10 +112,20 @@ func openControl() (*os.File, error) {
 	return control, nil
 }
 
-func attach(control, backing *os.File, image string) (*os.File, string, error) {
+// attach takes the device that the kernel says is free, or one so many beyond it. Another node may take the same one
+// between the question and the answer, and one that somebody holds without using it is called free for as long as that
+// lasts: whoever finds it busy goes on to the next.
+func attach(control, backing *os.File, image string, beyond int) (*os.File, string, error) {
 	number, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
 	if err != nil {
 		return nil, "", fmt.Errorf("asking for a free loop device: %w", err)
+	}
+	if beyond %= farthest; beyond > 0 {
+		number += beyond
+		err := unix.IoctlSetInt(int(control.Fd()), unix.LOOP_CTL_ADD, number)
+		if err != nil && !errors.Is(err, unix.EEXIST) {
+			return nil, "", fmt.Errorf("making loop device %d: %w", number, err)
+		}
 	}
 	path := fmt.Sprintf("/dev/loop%d", number)
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {

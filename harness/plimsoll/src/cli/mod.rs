@@ -7,6 +7,7 @@ mod clean;
 mod exit;
 mod explain;
 mod list;
+mod myths;
 mod outputs;
 mod predict;
 mod run;
@@ -47,6 +48,8 @@ enum Command {
     Predict(predict::PredictArguments),
     /// Set predictions beside what real runs did, as a Markdown table
     Truth(predict::TruthArguments),
+    /// Set what people say beside what real runs showed, as Markdown
+    Myths(myths::MythsArguments),
     /// Show what a scenario comes to: every default filled in, every object built
     Plan(check::PlanArguments),
     /// Check scenarios without running them
@@ -154,6 +157,7 @@ pub fn main() -> ExitCode {
         Command::List(arguments) => list::list(&arguments),
         Command::Predict(arguments) => predict::predict(&arguments),
         Command::Truth(arguments) => predict::truth(&arguments),
+        Command::Myths(arguments) => myths::myths(&arguments),
         Command::Plan(arguments) => check::plan(&arguments),
         Command::Lint(arguments) => check::lint(&arguments),
         Command::Explain(arguments) => explain::explain(&arguments),

@@ -8,7 +8,9 @@ use plimsoll_node::config::optional_duration_seconds;
 use serde::{Deserialize, Serialize};
 
 use super::model::{Band, Lasting, duration_seconds};
-pub use crate::scenario::format::disruption::{DrainEnd, DrainObstacle, EndKind, ScaleDownObstacle};
+pub use crate::scenario::format::disruption::{
+    DrainEnd, DrainObstacle, EndKind, ScaleDownObstacle, Standing,
+};
 
 /// A request to the eviction API for every pod of some workloads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

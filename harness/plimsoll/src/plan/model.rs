@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::disruption::{
     DeletePodsPlan, DrainPlan, DrainedExpectation, EndedExpectation, EvictPlan, FlappingExpectation,
-    ScaleDownExpectation, TaintPlan,
+    ScaleDownExpectation, Standing, TaintPlan,
 };
 
 /// The label that every object of a run carries: the name under which the scenario knows it.
@@ -41,6 +41,9 @@ pub struct Plan {
     /// The scenario's `metadata.labels`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// What people say that it puts to the test.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<ClaimPlan>,
     /// The Kubernetes version of the bundle to run on, such as `1.36.3`.
     pub kubernetes: String,
     /// How the control plane is set.
@@ -143,6 +146,16 @@ impl HollowZone {
 pub const HOLLOW_LABEL: &str = "plimsoll.dev/hollow";
 /// The label of a node's zone.
 pub const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
+
+/// Something that people say, and whether it is so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimPlan {
+    /// What they say.
+    pub text: String,
+    /// Whether it is so, if the scenario holds.
+    pub so: Standing,
+}
 
 /// One node and its bounds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

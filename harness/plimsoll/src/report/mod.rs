@@ -9,6 +9,7 @@
 mod json;
 mod junit;
 mod level;
+pub mod myths;
 mod terminal;
 pub mod timings;
 pub mod truth;

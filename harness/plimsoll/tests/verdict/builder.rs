@@ -241,6 +241,7 @@ impl Run {
             name: "a-scenario".into(),
             description: None,
             labels: BTreeMap::new(),
+            claim: None,
             kubernetes: "1.36.3".into(),
             control_plane: ControlPlaneSettings::default(),
             hollow: None,

@@ -285,6 +285,26 @@ fn a_loop_is_counted() {
 }
 
 #[test]
+fn what_was_refused_in_between_is_no_end_of_a_loop() {
+    let named = |name: &str, status: serde_json::Value| {
+        let changes = json!({"metadata": {"name": name, "uid": uid(name)}, "status": status});
+        Fact::Pod(Box::new(serde_json::from_value(pod("web", changes)).expect("a pod")))
+    };
+    let refused = json!({"phase": "Failed", "reason": "Evicted",
+        "message": "Pod was rejected: The node had condition: [MemoryPressure]. "});
+    let mut run = with_successor(refused.clone());
+    run.add(60.5, named("web-2", refused.clone()));
+    run.add(61.0, named("web-3", refused));
+    let loops = |number| {
+        replaced(move |expected| expected.loops = Band { at_least: Some(number), at_most: Some(number) })
+    };
+    assert_finding(&run, loops(0), Held, "went the same way 0 times");
+    run.add(70.0, named("web-4", json!({"phase": "Running"})));
+    run.add(75.0, event("web-4", "Evicted", &low_message(), 75.0));
+    assert_finding(&run, loops(1), Held, "went the same way 1 time");
+}
+
+#[test]
 fn nothing_replaced_is_a_violation_or_unknown() {
     let mut run = with_successor(json!({}));
     run.remove(|_, fact| matches!(fact, Fact::Pod(pod) if pod.metadata.name.as_deref() == Some("web-2")));

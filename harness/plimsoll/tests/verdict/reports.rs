@@ -2,8 +2,9 @@
 
 use indicatif::ProgressDrawTarget;
 use plimsoll::observe::{Fact, StepOutcome};
-use plimsoll::plan::Expect;
+use plimsoll::plan::{ClaimPlan, Expect, Standing};
 use plimsoll::report::{JsonLines, Junit, Reporter, Terminal, TerminalOptions, Verbosity};
+use plimsoll::verdict::judge;
 use plimsoll_node::report::OomScope;
 use serde_json::Value;
 
@@ -194,4 +195,25 @@ fn the_examples_of_the_documentation_are_what_is_written() {
     }
     seen.dedup();
     assert_eq!(seen, ["observation", "finding", "verdict"]);
+}
+
+#[test]
+fn a_claim_is_told_with_what_was_observed_and_only_where_it_was() {
+    let mut run = Run::standard();
+    let told = |run: &Run, expect: Expect| {
+        let plan = run.expecting([expect]);
+        plimsoll::report::myths::story(&plan, &judge(&plan, &run.timeline()))
+            .map(|story| plimsoll::report::myths::page(&[story]))
+    };
+    let holds = || Expect::Survive(names(["idler"]));
+    assert_eq!(told(&run, holds()), None);
+    run.plan.description = Some("The one over its request goes.".into());
+    run.plan.claim = Some(ClaimPlan { text: "BestEffort goes first.".into(), so: Standing::No });
+    let page = told(&run, holds()).expect("a story");
+    assert!(page.contains("**Claimed:** BestEffort goes first."), "{page}");
+    assert!(page.contains("**That is false.** The one over its request goes."), "{page}");
+    assert!(page.contains("- idler ran for"), "{page}");
+    // What did not hold shows nothing, whatever the scenario says of the claim.
+    let page = told(&run, Expect::Survive(names(["greedy"]))).expect("a story");
+    assert!(page.contains("**That is not shown: the run is violated.**"), "{page}");
 }

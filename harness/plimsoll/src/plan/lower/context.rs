@@ -2,7 +2,7 @@
 
 use super::names::Names;
 use super::{arithmetic, cluster, control_plane, expectations, hollow, objects, steps, workloads};
-use crate::plan::Plan;
+use crate::plan::{ClaimPlan, Plan};
 use crate::scenario::format::document::DEFAULT_KUBERNETES;
 use crate::scenario::tree::Mark;
 use crate::scenario::{Code, Diagnostics, Loaded, Located, Problem, Removed, Severity};
@@ -100,6 +100,7 @@ pub fn lower(loaded: &Loaded) -> Result<Lowered, Diagnostics> {
         name: metadata.name.0.clone(),
         description: metadata.description.clone(),
         labels: metadata.labels.clone(),
+        claim: metadata.claim.as_ref().map(|claim| ClaimPlan { text: claim.text.clone(), so: claim.so }),
         kubernetes: kubernetes(loaded)
             .map_or_else(|| DEFAULT_KUBERNETES.to_owned(), |version| version.value.clone()),
         control_plane: settings,

@@ -217,6 +217,18 @@ words!(
     }
 );
 
+words!(
+    /// Whether something that people say is so.
+    Standing, "whether a claim is so" {
+        /// It is so as they say.
+        Yes,
+        /// It is not.
+        No,
+        /// Some of it is.
+        Partly,
+    }
+);
+
 /// How the pods of a workload ended: the kind alone, or with bounds.
 #[derive(Debug, Clone)]
 pub struct Ended {

@@ -8,6 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
 
+use super::disruption::Standing;
 use super::expect::Expect;
 use super::gpu::{GpuEviction, Gpus};
 use super::step::Step;
@@ -61,6 +62,18 @@ pub struct Metadata {
     /// Labels to choose scenarios by.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// What people say that this puts to the test; `plimsoll myths` sets it beside what was observed.
+    pub claim: Option<Claim>,
+}
+
+/// Something that people say.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Claim {
+    /// What they say.
+    pub text: String,
+    /// Whether it is so, by what this scenario expects. What is so instead is its description.
+    pub so: Standing,
 }
 
 /// What there is, what happens, and what must come of it.

@@ -42,8 +42,9 @@ pub(super) fn judge(context: &Context<'_>, expected: &EndedExpectation, case: &m
     for (history, pod) in context.pods_of(workload) {
         let as_expected = pod.end.kind() == expected.kind;
         if !as_expected {
-            // Of a workload that is to end so, the ones that have not ended are successors.
-            if !is_open && !pod.end.is_open() {
+            // Of a workload that is to end so, the ones that have not ended are successors, and so are those that the kubelet
+            // refused: they never ran.
+            if !is_open && !pod.end.is_open() && !matches!(pod.end, End::RejectedAtAdmission { .. }) {
                 let text =
                     format!("{} did not end as {}: {}", pod.name, expected.kind.name(), end_words(&pod.end));
                 case.violated(text, pod.evidence.clone());

@@ -48,8 +48,7 @@ pub(super) fn judge(context: &Context<'_>, expected: &ReplacedExpectation, case:
     let number = words::count(successions.len(), "successor");
     let times = format!("{workload} had {number}");
     count(context, &times, successions.len(), &expected.times, evidence().collect(), case);
-    let came_back = |pair: &&Succession<'_>| pair.same_node() && pair.after.end.is_like(&pair.before.end);
-    let loops: Vec<&Succession<'_>> = successions.iter().filter(came_back).collect();
+    let loops = loops(&pods);
     let text = format!(
         "a successor came back to the same node and went the same way {}",
         words::count(loops.len(), "time")
@@ -124,6 +123,25 @@ fn successions<'c>(context: &'c Context<'_>, pods: &[&'c PodEnd]) -> Vec<Success
         }
     }
     successions
+}
+
+/// The pods that had to go from the node that an earlier one had to go from, in the same way. What the kubelet refused in
+/// between never ran there.
+fn loops<'c>(pods: &[&'c PodEnd]) -> Vec<Succession<'c>> {
+    let had_to_go = |end: &End| {
+        !end.is_open()
+            && !matches!(end, End::RejectedAtAdmission { .. } | End::Completed | End::Failed { .. })
+    };
+    let mut gone: Vec<&PodEnd> = pods.iter().copied().filter(|pod| had_to_go(&pod.end)).collect();
+    gone.sort_by_key(|pod| pod.decided.map(|decided| decided.sequence));
+    let mut loops = Vec::new();
+    for (index, after) in gone.iter().enumerate() {
+        let earlier = gone[..index].iter().rev().map(|before| Succession { before, after });
+        loops.extend(
+            earlier.into_iter().find(|pair| pair.same_node() && pair.after.end.is_like(&pair.before.end)),
+        );
+    }
+    loops
 }
 
 fn judge_place(context: &Context<'_>, on: &ReplacedOn, pair: &Succession<'_>, last: bool, case: &mut Case) {

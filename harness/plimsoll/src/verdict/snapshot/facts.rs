@@ -8,12 +8,13 @@ use plimsoll_eviction::signal::{Signal, StarvedResource};
 use plimsoll_node::report::OomScope;
 
 use super::super::context::{Context, Eviction};
+use super::super::ends::PodEnd;
 use super::super::expectations::{expects_node_reclaim, reclaimed_by, removed_from};
 use super::super::model::{End, LocalStorageLimit, Preemptor};
 use super::super::taints::{NO_EXECUTE, UNREACHABLE, spells};
 use super::super::words;
 use crate::observe::{Asked, DrainOutcome, RefusedPod, Timeline};
-use crate::plan::{Expect, Plan};
+use crate::plan::{EndKind, Expect, Plan};
 
 /// What stands for a figure that varies.
 const MASK: &str = "[amount]";
@@ -57,7 +58,9 @@ impl Facts {
         let context = Context::new(plan, timeline);
         let mut ends: BTreeMap<String, BTreeSet<&'static str>> = BTreeMap::new();
         let (mut rejected, mut over_limit) = (BTreeSet::new(), BTreeSet::new());
-        for pod in context.ends.iter().filter(|pod| !pod.name.is_empty()) {
+        for pod in
+            context.ends.iter().filter(|pod| !pod.name.is_empty() && !is_refused_by_chance(&context, pod))
+        {
             ends.entry(pod.called().to_owned()).or_default().insert(end(&pod.end));
             if let End::LocalStorageLimit { message, .. } = &pod.end {
                 over_limit.insert(format!("{}: {}", pod.called(), message.trim_end()));
@@ -158,6 +161,20 @@ fn unreachable(context: &Context<'_>) -> BTreeMap<String, Vec<&'static str>> {
         }
     }
     nodes
+}
+
+/// Whether a pod is a successor that the kubelet refused: whether the scheduler knows of the pressure before it places a
+/// successor is chance, unless the scenario says what is rejected.
+fn is_refused_by_chance(context: &Context<'_>, pod: &PodEnd) -> bool {
+    let is_refused = |end: &End| matches!(end, End::RejectedAtAdmission { .. });
+    let expected = |expect: &Expect| match expect {
+        Expect::Rejected(names) => !names.is_empty(),
+        Expect::Ended(ended) => ended.workload == pod.called() && ended.kind == EndKind::Rejected,
+        _ => false,
+    };
+    is_refused(&pod.end)
+        && context.pods_of(pod.called()).any(|(_, other)| !is_refused(&other.end))
+        && !context.plan.expectations.iter().any(|expectation| expected(&expectation.expect))
 }
 
 /// Evictions in order. Those that the scenario expects in one group are one set, as are those whose order can not be
