@@ -14,7 +14,7 @@ use serde_json::Value;
 /// The longest that one run may take, waiting for its turn included.
 const RUN_WITHIN: Duration = Duration::from_secs(400);
 /// How many runs go side by side: most of each is waiting for the kubelet.
-const SIDE_BY_SIDE: usize = 6;
+const SIDE_BY_SIDE: usize = 9;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
