@@ -169,7 +169,11 @@ pub(super) fn node(world: &World<'_>, place: usize) -> Node {
             labels: Some(plan.labels.clone()),
             ..ObjectMeta::default()
         },
-        spec: Some(NodeSpec { taints: Some(registered.chain(pressed).collect()), ..NodeSpec::default() }),
+        spec: Some(NodeSpec {
+            taints: Some(registered.chain(pressed).collect()),
+            unschedulable: own.unschedulable.then_some(true),
+            ..NodeSpec::default()
+        }),
         status: Some(NodeStatus { conditions: Some(conditions), ..NodeStatus::default() }),
     }
 }

@@ -148,6 +148,10 @@ pub(super) enum PreparedStep {
         workload: usize,
         course: Course,
     },
+    Cordon {
+        nodes: Vec<usize>,
+        unschedulable: bool,
+    },
     /// Something that the model does not know of: it takes no time.
     Nothing,
 }
@@ -356,8 +360,11 @@ impl Prepared {
                 PreparedStep::Apply(added.collect::<Result<_, _>>()?)
             }
             Action::Observe(time) => PreparedStep::Observe(micros(*time)),
+            Action::Cordon { nodes, unschedulable } => PreparedStep::Cordon {
+                nodes: nodes.iter().map(|node| self.node_place(node)).collect::<Result<_, _>>()?,
+                unschedulable: *unschedulable,
+            },
             Action::Evict(_)
-            | Action::Cordon { .. }
             | Action::Drain(_)
             | Action::Taint(_)
             | Action::DeletePods(_) => {

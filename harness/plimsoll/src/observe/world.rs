@@ -12,6 +12,10 @@ use crate::plan::{HOLLOW_LABEL, HollowPlan, HollowZone, Plan, Until, WORKLOAD_LA
 const NEEDED: [&str; 6] =
     ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "containerd", "kubelet"];
 
+/// The taints of a node that is not Ready, or was not when the node controller last looked. Upstream: `TaintNodeNotReady`,
+/// `TaintNodeUnreachable`.
+const NOT_READY_TAINTS: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
+
 /// The last known state.
 #[derive(Debug, Default)]
 pub struct World {
@@ -106,13 +110,15 @@ impl World {
         }
     }
 
-    /// Whether every node of the plan is Ready and has the images of its pods: one that is asked for too early is asked
-    /// for again only after the kubelet's back-off of 10 s.
+    /// Whether every node of the plan is Ready, the scheduler may use it, and it has the images of its pods. A node that the
+    /// node controller saw before it was Ready keeps a taint for it until the controller comes around, and pods would go to
+    /// another meanwhile. An image that is asked for too early is asked for again only after the kubelet's back-off of 10 s.
     #[must_use]
     pub fn nodes_ready(&self, plan: &Plan) -> bool {
         plan.nodes.iter().all(|planned| {
-            let is_ready = |node: &Node| conditions(node).any(|condition| condition == ("Ready", true));
-            self.with_images.contains(&planned.name) && self.nodes.get(&planned.name).is_some_and(is_ready)
+            let is_usable =
+                |node: &Node| status(node, "Ready") == Some("True") && !is_tainted(node, &NOT_READY_TAINTS);
+            self.with_images.contains(&planned.name) && self.nodes.get(&planned.name).is_some_and(is_usable)
         }) && plan.hollow.as_ref().is_none_or(|hollow| self.hollow_ready(hollow))
     }
 
@@ -122,12 +128,9 @@ impl World {
         let is_hollow = |node: &&Node| {
             node.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(HOLLOW_LABEL))
         };
-        let is_untainted = |node: &&Node| {
-            let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
-            !taints.into_iter().any(|taint| taint.key.starts_with("node.kubernetes.io/"))
-        };
         let ready = self.nodes.values().filter(|node| status(node, "Ready") == Some("True"));
-        ready.filter(is_hollow).filter(is_untainted).count() >= wanted as usize
+        let usable = ready.filter(|node| !is_tainted(node, &NOT_READY_TAINTS));
+        usable.filter(is_hollow).count() >= wanted as usize
     }
 
     /// Whether a node says that it is Ready, as far as is known.
@@ -294,6 +297,11 @@ fn is_ready(pod: &Pod) -> bool {
 fn status<'a>(node: &'a Node, condition: &str) -> Option<&'a str> {
     let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
     conditions.into_iter().find(|found| found.type_ == condition).map(|found| found.status.as_str())
+}
+
+fn is_tainted(node: &Node, keys: &[&str]) -> bool {
+    let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
+    taints.into_iter().any(|taint| keys.contains(&taint.key.as_str()))
 }
 
 fn conditions(node: &Node) -> impl Iterator<Item = (&str, bool)> {

@@ -24,6 +24,8 @@ const JOB_BACKOFF_MOST_SECONDS: i64 = 600;
 /// The longest time in seconds that the scheduler leaves a pod alone that did not fit; the first is 1.
 /// Upstream: `DefaultPodMaxBackoffDuration`, `DefaultPodInitialBackoffDuration`.
 const SCHEDULING_BACKOFF_MOST_SECONDS: i64 = 10;
+/// The taint that stands for a cordoned node; no pod but a daemon tolerates it by default. Upstream: `TaintNodeUnschedulable`.
+const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 /// How long a DaemonSet waits after a failed pod, in seconds. Upstream: `failedPodsBackoff`.
 const DAEMON_BACKOFF_SECONDS: i64 = 1;
 
@@ -179,6 +181,18 @@ impl<S: Sink> Simulation<'_, '_, S> {
         own.tainted = taints;
         self.tell(&Happening::Node(node));
         if fewer {
+            self.room_came_free();
+        }
+    }
+
+    /// Cordons a node, or uncordons it.
+    pub(super) fn cordon(&mut self, node: usize, unschedulable: bool) {
+        if self.world.nodes[node].unschedulable == unschedulable {
+            return;
+        }
+        self.world.nodes[node].unschedulable = unschedulable;
+        self.tell(&Happening::Node(node));
+        if !unschedulable {
             self.room_came_free();
         }
     }
@@ -384,10 +398,13 @@ impl World<'_> {
     }
 
     /// Why a pod does not fit on a node, if it does not.
-    /// Upstream: the filters NodeName, NodeAffinity's node selector, TaintToleration and NodeResourcesFit.
+    /// Upstream: the filters NodeUnschedulable, NodeName, NodeAffinity's node selector, TaintToleration and NodeResourcesFit.
     fn misfit(&self, pod: usize, node: usize) -> Option<Misfit> {
         let (own, plan) = (&self.pods[pod], self.node_plan(node));
         let rules = &own.rules;
+        if self.nodes[node].unschedulable && !rules.tolerates(UNSCHEDULABLE, "", "NoSchedule") {
+            return Some(Misfit::Unschedulable);
+        }
         let borne = |effect: &str| effect == "PreferNoSchedule";
         let registered = plan
             .taints

@@ -66,6 +66,12 @@ impl<'p, S: Sink> Simulation<'p, '_, S> {
                 takes = self.draw(|own| own.tell);
                 self.after(takes, Event::Tell);
             }
+            PreparedStep::Cordon { nodes, unschedulable } => {
+                for &node in nodes {
+                    self.cordon(node, *unschedulable);
+                    takes += self.draw(|own| own.request);
+                }
+            }
             PreparedStep::Nothing => {}
         }
         self.after(takes, Event::StepOver(step));

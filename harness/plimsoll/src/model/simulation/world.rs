@@ -54,6 +54,8 @@ pub struct NodeState {
     pub(in super::super) reported: [Condition; NodeCondition::ALL.len()],
     /// The conditions that it is tainted for.
     pub(in super::super) tainted: Vec<NodeCondition>,
+    /// Whether it is cordoned.
+    pub(in super::super) unschedulable: bool,
     /// What is filled outside every pod.
     pub(super) outside: Option<Curve>,
     /// The pods that the kubelet runs, stops or has yet to clean up, by place.
@@ -144,6 +146,7 @@ pub enum Fate {
 /// Why a pod does not fit on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Misfit {
+    Unschedulable,
     Taint,
     Affinity,
     Processors,
@@ -153,12 +156,13 @@ pub(super) enum Misfit {
 
 /// Why a pod fits on none of the nodes: how many nodes each of [`Misfit`] holds of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Misfits(pub(super) [u16; 5]);
+pub struct Misfits(pub(super) [u16; 6]);
 
 /// As the scheduler says it. Upstream: `FitError.Error`, with the messages of its filters.
 impl std::fmt::Display for Misfits {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let reasons = [
+            "node(s) were unschedulable",
             "node(s) had untolerated taint(s)",
             "node(s) didn't match Pod's node affinity/selector",
             "Insufficient cpu",
@@ -438,6 +442,7 @@ impl NodeState {
             manager: ManagerState::default(),
             reported: [Condition::default(); NodeCondition::ALL.len()],
             tainted: Vec::new(),
+            unschedulable: false,
             outside: None,
             pods: Vec::new(),
             summary: Summary::default(),
