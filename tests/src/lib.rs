@@ -1,5 +1,6 @@
 //! What the suites share: running the command as people do, and looking at the machine around it.
 
+pub mod catalogue;
 pub mod command;
 pub mod engine;
 pub mod explain;

@@ -1,24 +1,17 @@
 //! Tier: real node. Every scenario of the catalogue runs on a real kubelet and must hold, its snapshot included; and
-//! expectations that are wrong on purpose must be violated. Those labelled `needs: pids-exclusive` run alone. A node is explained
-//! while it is under pressure.
+//! expectations that are wrong on purpose must be violated. One command runs them all, as many side by side as the machine
+//! has room for. A node is explained while it is under pressure.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use plimsoll_tests::catalogue::{Catalogue, Verdict};
 use plimsoll_tests::{command, explain, needs};
-use serde_json::Value;
-
-/// The longest that one run may take, waiting for its turn included.
-const RUN_WITHIN: Duration = Duration::from_secs(400);
-/// How many runs go side by side: most of each is waiting for the kubelet.
-const SIDE_BY_SIDE: usize = 9;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(SIDE_BY_SIDE);
     if let Err(missing) = needs::real_node() {
         if needs::must_run() {
             eprintln!("error: the real-node tier can not run: {missing}");
@@ -27,12 +20,17 @@ fn main() -> ExitCode {
         eprintln!("the real-node tier is left out: {missing}");
         return ExitCode::SUCCESS;
     }
-    let mut trials = Vec::new();
-    for file in scenarios(&command::repository().join("scenarios")) {
-        trials.push(Trial::test(name(&file), move || holds(&file)));
-    }
-    for file in scenarios(&command::repository().join("tests/scenarios/violated")) {
-        trials.push(Trial::test(format!("violated/{}", name(&file)), move || is_violated(&file)));
+    let catalogue = Arc::new(OnceLock::new());
+    let (mut trials, mut files) = (Vec::new(), Vec::new());
+    for (folder, judge) in [("scenarios", holds as Judge), ("tests/scenarios/violated", is_violated)] {
+        for file in scenarios(&command::repository().join(folder)) {
+            let (catalogue, own) = (Arc::clone(&catalogue), file.clone());
+            let trial = Trial::test(name(&file), move || judge(&own, &verdict(&catalogue, &own)?));
+            if !arguments.is_filtered_out(&trial) {
+                files.push(file);
+            }
+            trials.push(trial);
+        }
     }
     // Found none, the suite would pass without having run anything.
     if trials.is_empty() {
@@ -42,6 +40,17 @@ fn main() -> ExitCode {
     trials.push(Trial::test("explain/who_is_said_to_go_goes", || {
         explain::who_is_said_to_go_goes().map_err(Failed::from)
     }));
+    // Each waits for its scenario; how many of those run side by side is for the command to say.
+    arguments.test_threads.get_or_insert(trials.len());
+    if !files.is_empty() && !arguments.list {
+        match Catalogue::start(&files) {
+            Ok(started) => drop(catalogue.set(started)),
+            Err(error) => {
+                eprintln!("error: the scenarios could not be run: {error}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -66,49 +75,42 @@ fn name(file: &Path) -> String {
     let repository = command::repository();
     let path = file
         .strip_prefix(repository.join("scenarios"))
-        .or(file.strip_prefix(repository.join("tests/scenarios/violated")));
+        .or(file.strip_prefix(repository.join("tests/scenarios")));
     path.unwrap_or(file).with_extension("").display().to_string()
 }
 
-/// What keeps a scenario that counts process ids apart from all others: the kubelet counts those of the whole machine.
-static TURNS: RwLock<()> = RwLock::new(());
+/// What makes a scenario's verdict the right one.
+type Judge = fn(&Path, &Verdict) -> Result<(), Failed>;
 
-/// Does something while no scenario that has to be alone runs, or, if this one has to be, while no other runs at all.
-fn in_turn<T>(file: &Path, work: impl FnOnce() -> Result<T, String>) -> Result<T, Failed> {
-    let plan =
-        command::run(&["plan", "--output", "json", &file.display().to_string()], RUN_WITHIN)?.expect(0)?;
-    let plan: Value = serde_json::from_str(&plan.output).map_err(|error| error.to_string())?;
-    let done = if plan["labels"]["needs"] == "pids-exclusive" {
-        let _alone = TURNS.write().unwrap_or_else(PoisonError::into_inner);
-        work()
-    } else {
-        let _beside = TURNS.read().unwrap_or_else(PoisonError::into_inner);
-        work()
-    };
-    done.map_err(Failed::from)
+fn verdict(catalogue: &OnceLock<Catalogue>, file: &Path) -> Result<Verdict, Failed> {
+    let catalogue = catalogue.get().ok_or("the scenarios were not started")?;
+    catalogue.verdict(file).map_err(Failed::from)
 }
 
-fn holds(file: &Path) -> Result<(), Failed> {
+fn holds(file: &Path, verdict: &Verdict) -> Result<(), Failed> {
     if !file.with_extension("snap").is_file() {
         return Err("it has no snapshot beside it: run it with --accept, and review what is written".into());
     }
-    in_turn(file, || {
-        command::run(&["run", "--on", "host", &file.display().to_string()], RUN_WITHIN)?.expect(0).map(drop)
-    })
+    let snapshot = verdict.findings.iter().any(|(key, state, _)| key == "snapshot" && state == "held");
+    if verdict.state == "held" && snapshot { Ok(()) } else { Err(told(verdict, "held").into()) }
 }
 
 /// Every finding but those of steps must be violated: each expectation of such a file is wrong on purpose.
-fn is_violated(file: &Path) -> Result<(), Failed> {
-    let ran = in_turn(file, || {
-        let arguments = ["run", "--on", "host", "--json", "-", &file.display().to_string()];
-        command::run(&arguments, RUN_WITHIN)?.expect(1)
-    })?;
-    let findings = ran.findings();
-    let expected: Vec<&(String, String)> =
-        findings.iter().filter(|(key, _)| key != "step" && key != "snapshot").collect();
-    if expected.is_empty() {
-        return Err(format!("no finding was reported:\n{}", ran.errors).into());
+fn is_violated(_: &Path, verdict: &Verdict) -> Result<(), Failed> {
+    let mut expected =
+        verdict.findings.iter().filter(|(key, ..)| key != "step" && key != "snapshot").peekable();
+    let is_tried = expected.peek().is_some();
+    if verdict.state == "violated" && is_tried && expected.all(|(_, state, _)| state == "violated") {
+        Ok(())
+    } else {
+        Err(told(verdict, "violated").into())
     }
-    let held: Vec<_> = expected.iter().filter(|(_, state)| state != "violated").collect();
-    if held.is_empty() { Ok(()) } else { Err(format!("not violated: {held:?}\n{}", ran.errors).into()) }
+}
+
+/// What is not as it should be; all the rest the command has said already.
+fn told(verdict: &Verdict, wanted: &str) -> String {
+    let others = verdict.findings.iter().filter(|(_, state, _)| state != wanted);
+    let others: Vec<String> =
+        others.map(|(key, state, said)| format!("\n  {key} is {state}: {said}")).collect();
+    format!("it is {}, and has to be {wanted}{}", verdict.state, others.concat())
 }

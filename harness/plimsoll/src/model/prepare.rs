@@ -364,10 +364,7 @@ impl Prepared {
                 nodes: nodes.iter().map(|node| self.node_place(node)).collect::<Result<_, _>>()?,
                 unschedulable: *unschedulable,
             },
-            Action::Evict(_)
-            | Action::Drain(_)
-            | Action::Taint(_)
-            | Action::DeletePods(_) => {
+            Action::Evict(_) | Action::Drain(_) | Action::Taint(_) | Action::DeletePods(_) => {
                 let title = crate::verdict::words::action(&step.action);
                 self.omissions.push(format!("a step is not modelled: {title}"));
                 PreparedStep::Nothing
