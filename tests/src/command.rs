@@ -141,6 +141,24 @@ impl Running {
         })
     }
 
+    /// Waits until it has written this to a file, such as the one of `--json`.
+    ///
+    /// # Errors
+    /// When it ends before, or does not write it in time.
+    pub fn writes(&mut self, text: &str, file: &Path, within: Duration) -> Result<(), String> {
+        let deadline = Instant::now() + within;
+        while !std::fs::read_to_string(file).unwrap_or_default().contains(text) {
+            if let Some(status) = self.child.try_wait().map_err(|error| error.to_string())? {
+                return Err(format!("ended ({status}) before it wrote {text}"));
+            }
+            if Instant::now() > deadline {
+                return Err(format!("did not write {text} within {} s", within.as_secs()));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
     /// Sends it a signal.
     ///
     /// # Errors

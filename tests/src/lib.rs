@@ -4,6 +4,8 @@ pub mod catalogue;
 pub mod command;
 pub mod engine;
 pub mod explain;
+pub mod kills;
 pub mod machine;
 pub mod needs;
+pub mod numbers;
 pub mod random_scenario;

@@ -2,36 +2,14 @@
 
 use std::fmt::Write;
 
-/// A small generator of numbers (SplitMix64), so that a seed gives the same scenario everywhere.
-#[derive(Debug)]
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// From `least` to `most`, in steps.
-    fn within(&mut self, least: u64, most: u64, step: u64) -> u64 {
-        least + self.next() % ((most - least) / step + 1) * step
-    }
-
-    /// True so many times in a hundred.
-    fn chance(&mut self, percent: u64) -> bool {
-        self.next() % 100 < percent
-    }
-}
+use crate::numbers::Numbers;
 
 /// The scenario of a seed: a node with thresholds, and pods that fill its memory at some pace, with requests, limits and
 /// priorities. It is over in a minute or so. Its one expectation holds whoever goes: what is of interest is how the
 /// run compares with its prediction.
 #[must_use]
 pub fn random_scenario(seed: u64) -> String {
-    let mut numbers = Numbers(seed);
+    let mut numbers = Numbers::new(seed);
     let memory = numbers.within(700, 1500, 100);
     let hard = numbers.within(120, 350, 10);
     let mut kubelet = format!(

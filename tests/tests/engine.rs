@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use plimsoll_tests::kills::{self, Moments, Remover};
 use plimsoll_tests::machine::{self, State, is_as_before};
 use plimsoll_tests::{command, engine, needs};
 use rustix::process::Signal;
@@ -16,6 +17,10 @@ const QUICKSTART: &str = "scenarios/quickstart.yaml";
 const VIOLATED: &str = "tests/scenarios/violated/figures.yaml";
 /// The longest that a run may take to end.
 const ENDED_WITHIN: Duration = Duration::from_secs(180);
+/// How many times a run is killed, at moments spread over its life.
+const KILLS: u32 = 8;
+/// How many times one is interrupted.
+const INTERRUPTIONS: u32 = 4;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -34,7 +39,7 @@ fn main() -> ExitCode {
         Trial::test("what_is_wrong_is_violated", what_is_wrong_is_violated),
         Trial::test("a_run_changes_nothing_of_the_machine", a_run_changes_nothing_of_the_machine),
         Trial::test("interrupted_it_cleans_up_by_itself", interrupted_it_cleans_up_by_itself),
-        Trial::test("killed_the_next_clean_leaves_nothing", killed_the_next_clean_leaves_nothing),
+        Trial::test("killed_at_any_moment_nothing_is_left", killed_at_any_moment_nothing_is_left),
     ];
     // Somebody's own engine is not stopped for a test.
     if needs::engine_of_ours() {
@@ -98,27 +103,32 @@ fn a_run_changes_nothing_of_the_machine() -> Result<(), Failed> {
 
 fn interrupted_it_cleans_up_by_itself() -> Result<(), Failed> {
     let before = Before::now()?;
-    for after in [300, 2500, 7000] {
-        let run = command::start(command::plimsoll(&run_arguments(STEADY))?)?;
-        std::thread::sleep(Duration::from_millis(after));
-        run.signal(Signal::INT)?;
-        run.ended(Duration::from_secs(30))?.expect(130)?;
+    let mut moments = Moments::of(&run_arguments(STEADY))?;
+    for stretch in 0..INTERRUPTIONS {
+        let mut run = command::start(command::plimsoll(&run_arguments(STEADY))?)?;
+        machine::begun(&mut run)?;
+        let after = moments.draw(stretch, INTERRUPTIONS);
+        std::thread::sleep(after);
+        kills::interrupt(run)
+            .map_err(|error| format!("interrupted after {} ms: {error}", after.as_millis()))?;
         before.still()?;
     }
     Ok(())
 }
 
-fn killed_the_next_clean_leaves_nothing() -> Result<(), Failed> {
+/// At moments over all of a run's life, in turns removed by `clean` and by the start of the next run.
+fn killed_at_any_moment_nothing_is_left() -> Result<(), Failed> {
     let before = Before::now()?;
-    for after in [150, 900, 2100, 4300, 8000] {
-        let run = command::start(command::plimsoll(&run_arguments(STEADY))?)?;
-        std::thread::sleep(Duration::from_millis(after));
-        run.signal(Signal::KILL)?;
-        let _ = run.ended(Duration::from_secs(30));
-        command::run(&["clean"], Duration::from_secs(60))?.expect(0)?;
-        before
-            .still()
-            .map_err(|failed| format!("killed after {after} ms: {}", failed.message().unwrap_or_default()))?;
+    let arguments = run_arguments(STEADY);
+    let mut moments = Moments::of(&arguments)?;
+    for stretch in 0..KILLS {
+        let killed = kills::kill(&arguments, &mut moments, stretch, KILLS)?;
+        let by = if stretch % 2 == 0 { Remover::Clean } else { Remover::NextRun };
+        let at = |error: String| {
+            format!("killed after {} ms, removed by {by:?}: {error}", killed.after.as_millis())
+        };
+        killed.is_removed_by(by, &arguments).map_err(at)?;
+        before.still().map_err(|failed| at(failed.message().unwrap_or_default().to_owned()))?;
     }
     Ok(())
 }
@@ -126,9 +136,13 @@ fn killed_the_next_clean_leaves_nothing() -> Result<(), Failed> {
 /// Its containers go with it, so nothing is known any more of what would have been; and the next engine is clean.
 fn an_engine_that_ends_is_no_pass() -> Result<(), Failed> {
     let before = Before::now()?;
-    let run = command::start(command::plimsoll(&run_arguments(STEADY))?)?;
-    // Late enough that the run is at its steps.
-    std::thread::sleep(Duration::from_secs(9));
+    let folder = tempfile::tempdir()?;
+    let told = folder.path().join("told.jsonl");
+    let file = told.display().to_string();
+    let arguments = ["run", "--on", "engine", "--json", &file, STEADY];
+    let mut run = command::start(command::plimsoll(&arguments)?)?;
+    // Its second step waits for a pod, and its third watches.
+    run.writes("\"stepBegan\":{\"step\":1}", &told, ENDED_WITHIN)?;
     let stopped = engine::ci_engine("stop");
     let ran = run.ended(ENDED_WITHIN);
     engine::ci_engine("start")?;

@@ -2,22 +2,29 @@
 //!
 //! One after another, since each looks at the whole machine.
 
-use std::path::Path;
-use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use plimsoll_tests::command::Ran;
+use plimsoll_tests::kills::{self, Moments, Remover};
 use plimsoll_tests::machine::{self, is_as_before};
 use plimsoll_tests::{command, needs};
 use rustix::process::Signal;
 
 const SCENARIO: &str = "tests/scenarios/faults/steady.yaml";
+const BUSY: &str = "tests/scenarios/faults/busy-disk.yaml";
 const TAKEN_AWAY: &str = "tests/scenarios/faults/taken-away.yaml";
 const API_SERVER_AWAY: &str = "tests/scenarios/faults/api-server-away.yaml";
 /// The longest that a run under a fault may take to end.
 const ENDED_WITHIN: Duration = Duration::from_secs(120);
 /// How many times a run is killed, at moments spread over its life.
 const KILLS: u32 = 20;
+/// How many times one is interrupted.
+const INTERRUPTIONS: u32 = 5;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -34,14 +41,23 @@ fn main() -> ExitCode {
         Trial::test("a_run_changes_nothing_of_the_machine", a_run_changes_nothing_of_the_machine),
         Trial::test("two_runs_at_once_do_not_meet", two_runs_at_once_do_not_meet),
         Trial::test("interrupted_it_cleans_up_by_itself", interrupted_it_cleans_up_by_itself),
-        Trial::test(
-            "killed_at_any_moment_the_next_clean_leaves_nothing",
-            killed_at_any_moment_the_next_clean_leaves_nothing,
-        ),
+        Trial::test("killed_at_any_moment_nothing_is_left", killed_at_any_moment_nothing_is_left),
         Trial::test(
             "a_damaged_bundle_is_named_and_nothing_starts",
             a_damaged_bundle_is_named_and_nothing_starts,
         ),
+        Trial::test(
+            "a_byte_that_is_wrong_is_found_when_the_boot_fails",
+            a_byte_that_is_wrong_is_found_when_the_boot_fails,
+        ),
+        Trial::test("a_disk_that_fills_up_under_a_run_is_named", a_disk_that_fills_up_under_a_run_is_named),
+        Trial::test("evidence_on_a_full_disk_is_no_silence", evidence_on_a_full_disk_is_no_silence),
+        Trial::test(
+            "too_few_inotify_instances_are_an_error_with_what_to_do",
+            too_few_inotify_instances_are_an_error_with_what_to_do,
+        ),
+        Trial::test("without_a_place_it_says_what_to_install", without_a_place_it_says_what_to_install),
+        Trial::test("a_terminal_that_is_closed_stops_the_run", a_terminal_that_is_closed_stops_the_run),
         Trial::test("a_full_disk_is_named_and_nothing_stays", a_full_disk_is_named_and_nothing_stays),
         Trial::test("nodes_that_are_away_end_with_the_run", nodes_that_are_away_end_with_the_run),
         Trial::test("what_nobody_saw_is_not_held", what_nobody_saw_is_not_held),
@@ -75,71 +91,244 @@ fn two_runs_at_once_do_not_meet() -> Result<(), Failed> {
 
 fn interrupted_it_cleans_up_by_itself() -> Result<(), Failed> {
     let before = machine::state();
-    for after in [300, 1500, 4000, 7000] {
-        let run = command::start(command::plimsoll(&run_arguments(SCENARIO))?)?;
-        std::thread::sleep(Duration::from_millis(after));
-        run.signal(Signal::INT)?;
-        run.ended(Duration::from_secs(30))?.expect(130)?;
+    let mut moments = Moments::of(&run_arguments(SCENARIO))?;
+    for stretch in 0..INTERRUPTIONS {
+        let mut run = command::start(command::plimsoll(&run_arguments(SCENARIO))?)?;
+        let begun = machine::begun(&mut run)?;
+        let after = moments.draw(stretch, INTERRUPTIONS);
+        std::thread::sleep(after);
+        let interrupted =
+            kills::interrupt(run).and_then(|_| machine::settles(|| machine::traces(&begun.run)));
+        interrupted.map_err(|error| format!("interrupted after {} ms: {error}", after.as_millis()))?;
         is_as_before(&before)?;
     }
     Ok(())
 }
 
-fn killed_at_any_moment_the_next_clean_leaves_nothing() -> Result<(), Failed> {
+/// At moments over all of a run's life, in turns removed by `clean` and by the start of the next run.
+fn killed_at_any_moment_nothing_is_left() -> Result<(), Failed> {
     let before = machine::state();
-    for kill in 0..KILLS {
-        let run = command::start(command::plimsoll(&run_arguments(SCENARIO))?)?;
-        // Not a multiple of anything that the boot does, so that the moments spread over all of it.
-        std::thread::sleep(Duration::from_millis(u64::from(kill) * 377 + 29));
-        run.signal(Signal::KILL)?;
-        let _ = run.ended(Duration::from_secs(30));
-        command::run(&["clean"], Duration::from_secs(60))?.expect(0)?;
-        is_as_before(&before)
-            .map_err(|failed| format!("killed after {} ms: {failed}", u64::from(kill) * 377 + 29))?;
+    let arguments = run_arguments(SCENARIO);
+    let mut moments = Moments::of(&arguments)?;
+    for stretch in 0..KILLS {
+        let killed = kills::kill(&arguments, &mut moments, stretch, KILLS)?;
+        let by = if stretch % 2 == 0 { Remover::Clean } else { Remover::NextRun };
+        let removed = killed.is_removed_by(by, &arguments).and_then(|()| is_as_before(&before));
+        removed.map_err(|error| {
+            format!("killed after {} ms, removed by {by:?}: {error}", killed.after.as_millis())
+        })?;
     }
     Ok(())
 }
 
 fn a_damaged_bundle_is_named_and_nothing_starts() -> Result<(), Failed> {
     let before = machine::state();
-    let listing = command::run(&["bundle"], Duration::from_secs(30))?.expect(0)?;
-    let bundle = Path::new(listing.output.lines().next().ok_or("no bundle")?).to_owned();
     let folder = tempfile::tempdir()?;
-    let copy =
-        std::process::Command::new("cp").arg("-a").arg(bundle).arg(folder.path().join("bundle")).status()?;
-    if !copy.success() {
-        return Err("the bundle could not be copied".into());
-    }
-    let damaged = folder.path().join("bundle");
+    let damaged = copied_bundle(folder.path())?;
     std::fs::OpenOptions::new().write(true).open(damaged.join("bin/containerd"))?.set_len(1000)?;
     let named = damaged.display().to_string();
     let ran =
         command::run(&["run", "--on", "host", "--bundle", &named, SCENARIO], ENDED_WITHIN)?.expect(3)?;
-    if !ran.errors.contains("the node bundle is damaged") || !ran.errors.contains("bin/containerd") {
-        return Err(format!("the damage is not named:\n{}", ran.errors).into());
+    expect_said(&ran, &["the node bundle is damaged", "bin/containerd"])?;
+    Ok(is_as_before(&before)?)
+}
+
+/// With its length unchanged, damage shows as a component that does not start. It is named with the last that it said, the file is
+/// named, and what there is to look at stays.
+fn a_byte_that_is_wrong_is_found_when_the_boot_fails() -> Result<(), Failed> {
+    let before = machine::state();
+    let folder = tempfile::tempdir()?;
+    let damaged = copied_bundle(folder.path())?;
+    // The first byte of a program's magic number: the kernel starts it no more.
+    std::fs::OpenOptions::new().write(true).open(damaged.join("bin/etcd"))?.write_all_at(b"X", 0)?;
+    let (named, evidence) = (damaged.display().to_string(), folder.path().join("evidence"));
+    let kept = evidence.display().to_string();
+    let arguments = ["run", "--on", "host", "--bundle", &named, "--evidence", &kept, SCENARIO];
+    let ran = command::run(&arguments, ENDED_WITHIN)?.expect(3)?;
+    expect_said(&ran, &["etcd", "the node bundle is damaged", "bin/etcd has checksum", "evidence: "])?;
+    expect_kept(&evidence, &["plan.json", "logs/control-plane/init.log"])?;
+    Ok(is_as_before(&before)?)
+}
+
+fn copied_bundle(folder: &Path) -> Result<PathBuf, Failed> {
+    let listing = command::run(&["bundle"], Duration::from_secs(30))?.expect(0)?;
+    let bundle = listing.output.lines().next().ok_or("no bundle")?.to_owned();
+    let copy = folder.join("bundle");
+    if Command::new("cp").arg("-a").arg(bundle).arg(&copy).status()?.success() {
+        return Ok(copy);
+    }
+    Err("the bundle could not be copied".into())
+}
+
+fn expect_said(ran: &Ran, words: &[&str]) -> Result<(), Failed> {
+    let said = format!("{}{}", ran.output, ran.errors);
+    match words.iter().find(|words| !said.contains(**words)) {
+        Some(missing) => Err(format!("\"{missing}\" is not said:\n{said}").into()),
+        None => Ok(()),
+    }
+}
+
+/// Whether the one run that left evidence in this folder left these files, with something in them.
+fn expect_kept(evidence: &Path, files: &[&str]) -> Result<(), Failed> {
+    let runs: Vec<_> = std::fs::read_dir(evidence)?.collect::<Result<_, _>>()?;
+    let [run] = runs.as_slice() else {
+        return Err(format!("{} runs left evidence and not one", runs.len()).into());
+    };
+    for file in files {
+        let path = run.path().join(file);
+        let length = std::fs::metadata(&path).map_err(|error| format!("{}: {error}", path.display()))?.len();
+        // An init that has nothing to complain about has an empty log.
+        if length == 0 && !file.ends_with("init.log") {
+            return Err(format!("{} is empty", path.display()).into());
+        }
+    }
+    Ok(())
+}
+
+/// A small file system in memory, for as long as this lives.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(size: &str) -> Result<Self, Failed> {
+        let folder = tempfile::tempdir()?;
+        let options = format!("size={size}");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(folder.path());
+        if mount.status()?.success() {
+            return Ok(Self(folder));
+        }
+        Err("a small file system could not be mounted".into())
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Writes until nothing more can be written.
+    fn fill(&self) -> Result<(), Failed> {
+        let mut file = std::fs::File::create(self.path().join("everything-else"))?;
+        for size in [1 << 20, 4096] {
+            while file.write_all(&vec![0; size]).is_ok() {}
+        }
+        Ok(())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.path()).status();
+    }
+}
+
+/// The command with its runs on this disk.
+fn on_disk(disk: &SmallDisk, arguments: &[&str]) -> Result<Command, Failed> {
+    let mut command = command::plimsoll(arguments)?;
+    command.env("PLIMSOLL_STATE", disk.path());
+    Ok(command)
+}
+
+/// Full from the beginning, and of 8 MiB, which hold a run's folder and not its disk images.
+fn a_full_disk_is_named_and_nothing_stays() -> Result<(), Failed> {
+    let before = machine::state();
+    for (size, is_filled) in [("1m", true), ("8m", false)] {
+        let disk = SmallDisk::mount(size)?;
+        if is_filled {
+            disk.fill()?;
+        }
+        let evidence = tempfile::tempdir()?;
+        let kept = evidence.path().display().to_string();
+        let arguments = ["run", "--on", "host", "--evidence", &kept, SCENARIO];
+        let ran = command::start(on_disk(&disk, &arguments)?)?.ended(ENDED_WITHIN)?.expect(3)?;
+        if !ran.errors.to_lowercase().contains("no space left on device") {
+            return Err(format!("the full disk is not named:\n{}", ran.errors).into());
+        }
+        let left: Vec<_> = std::fs::read_dir(disk.path().join("runs"))?.collect::<Result<_, _>>()?;
+        if !left.is_empty() {
+            return Err(format!("a disk of {size}: left in the folder of runs: {left:?}").into());
+        }
     }
     Ok(is_as_before(&before)?)
 }
 
-/// A file system of 8 MiB holds a run's folder and not its disk images.
-fn a_full_disk_is_named_and_nothing_stays() -> Result<(), Failed> {
+/// The nodes write on, and what they write is lost: a run that ends in a pass has lost nothing that it rests on, and everything else
+/// says what happened.
+fn a_disk_that_fills_up_under_a_run_is_named() -> Result<(), Failed> {
     let before = machine::state();
+    let disk = SmallDisk::mount("600m")?;
     let folder = tempfile::tempdir()?;
-    let mounted = std::process::Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"])
-        .arg(folder.path())
-        .status()?;
-    if !mounted.success() {
-        return Err("a small file system could not be mounted".into());
-    }
-    let mut command = command::plimsoll(&run_arguments(SCENARIO))?;
-    command.env("PLIMSOLL_STATE", folder.path());
-    let ran = command::start(command).and_then(|run| run.ended(ENDED_WITHIN));
-    std::process::Command::new("umount").arg(folder.path()).status()?;
-    let ran = ran?.expect(3)?;
-    if !ran.errors.contains("No space left on device") && !ran.errors.contains("no space left on device") {
-        return Err(format!("the full disk is not named:\n{}", ran.errors).into());
-    }
+    let (told, evidence) = (folder.path().join("told.jsonl"), folder.path().join("evidence"));
+    let (file, kept) = (told.display().to_string(), evidence.display().to_string());
+    let arguments = ["run", "--on", "host", "--json", &file, "--evidence", &kept, BUSY];
+    let mut run = command::start(on_disk(&disk, &arguments)?)?;
+    run.writes("\"stepBegan\":{\"step\":1}", &told, ENDED_WITHIN)?;
+    disk.fill()?;
+    let ran = run.ended(ENDED_WITHIN)?.expect(4)?;
+    expect_said(&ran, &["the disk of the run's folder", "is full"])?;
+    expect_kept(&evidence, &["plan.json", "timeline.jsonl"])?;
+    drop(disk);
+    Ok(is_as_before(&before)?)
+}
+
+/// What was asked for and could not be written is told in the exit code; a run that held says so all the same.
+fn evidence_on_a_full_disk_is_no_silence() -> Result<(), Failed> {
+    let before = machine::state();
+    let disk = SmallDisk::mount("1m")?;
+    disk.fill()?;
+    let kept = disk.path().join("evidence").display().to_string();
+    let arguments = ["run", "--on", "host", "--keep-evidence", "--evidence", &kept, SCENARIO];
+    let ran = command::run(&arguments, ENDED_WITHIN)?.expect(3)?;
+    expect_said(
+        &ran,
+        &["steady: held", "the evidence could not be kept whole in", "No space left on device"],
+    )?;
+    drop(disk);
+    Ok(is_as_before(&before)?)
+}
+
+/// In a user namespace of its own the limit is this test's to set: the machine's stays, and so does everybody else's share.
+fn too_few_inotify_instances_are_an_error_with_what_to_do() -> Result<(), Failed> {
+    let before = machine::state();
+    let program = command::program()?.display().to_string();
+    let script = "echo 10 >/proc/sys/user/max_inotify_instances && exec \"$0\" \"$@\"";
+    let mut limited = Command::new("unshare");
+    limited.args(["--user", "--map-root-user", "sh", "-c", script, &program]).args(run_arguments(SCENARIO));
+    limited.current_dir(command::repository()).env("NO_COLOR", "1");
+    limited.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let ran = command::start(limited)?.ended(ENDED_WITHIN)?.expect(3)?;
+    expect_said(
+        &ran,
+        &["inotify instances are left on this machine", "help: sysctl fs.inotify.max_user_instances="],
+    )?;
+    Ok(is_as_before(&before)?)
+}
+
+/// Without an engine and without root there is no place, and both say what to do about it.
+fn without_a_place_it_says_what_to_install() -> Result<(), Failed> {
+    let nowhere = ("DOCKER_HOST", "unix:///nowhere/docker.sock");
+    let mut engine = command::plimsoll(&["run", "--on", "engine", SCENARIO])?;
+    engine.env(nowhere.0, nowhere.1);
+    let ran = command::start(engine)?.ended(ENDED_WITHIN)?.expect(3)?;
+    expect_said(&ran, &["no container engine answers", "apt-get install docker.io"])?;
+    // Of a user namespace without a mapping, everybody is nobody.
+    let program = command::program()?;
+    let mut nobody = Command::new("unshare");
+    nobody.arg("--user").arg(program).args(["run", SCENARIO]).env(nowhere.0, nowhere.1).env("NO_COLOR", "1");
+    nobody.current_dir(command::repository());
+    nobody.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let ran = command::start(nobody)?.ended(ENDED_WITHIN)?.expect(3)?;
+    expect_said(
+        &ran,
+        &["no place to run a node", "apt-get install docker.io", "it needs root", "run it with sudo"],
+    )
+}
+
+/// A terminal that is closed stops a run as one does at which somebody does.
+fn a_terminal_that_is_closed_stops_the_run() -> Result<(), Failed> {
+    let before = machine::state();
+    let mut run = command::start(command::plimsoll(&run_arguments(SCENARIO))?)?;
+    machine::begun(&mut run)?;
+    run.signal(Signal::HUP)?;
+    run.ended(ENDED_WITHIN)?.expect(130)?;
     Ok(is_as_before(&before)?)
 }
 
@@ -152,21 +341,17 @@ fn nodes_that_are_away_end_with_the_run() -> Result<(), Failed> {
         let mut arguments = run_arguments(TAKEN_AWAY).map(str::to_owned).to_vec();
         arguments.extend(["--json".to_owned(), told.display().to_string()]);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let run = command::start(command::plimsoll(&arguments)?)?;
-        let deadline = Instant::now() + ENDED_WITHIN;
+        let mut run = command::start(command::plimsoll(&arguments)?)?;
         // Its last step watches, with every node away.
-        let last = "\"stepBegan\":{\"step\":5}";
-        while !std::fs::read_to_string(&told).unwrap_or_default().contains(last) {
-            if Instant::now() > deadline {
-                return Err("the nodes were never taken away".into());
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        run.writes("\"stepBegan\":{\"step\":5}", &told, ENDED_WITHIN)?;
         run.signal(signal)?;
         let ended = run.ended(Duration::from_secs(30))?;
         match code {
             Some(code) => drop(ended.expect(code)?),
-            None => drop(command::run(&["clean"], Duration::from_secs(60))?.expect(0)?),
+            None if ended.code.is_none() => {
+                drop(command::run(&["clean"], Duration::from_secs(60))?.expect(0)?);
+            }
+            None => return Err(format!("no signal ended it, but {:?}", ended.code).into()),
         }
         is_as_before(&before)?;
     }
@@ -188,19 +373,17 @@ fn what_nobody_saw_is_not_held() -> Result<(), Failed> {
 
 fn a_killed_component_is_no_pass(component: &str) -> Result<(), Failed> {
     let before = machine::state();
-    let known = pids_of(component);
-    let run = command::start(command::plimsoll(&run_arguments(SCENARIO))?)?;
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let process = loop {
-        match pids_of(component).into_iter().find(|process| !known.contains(process)) {
-            Some(process) => break process,
-            None if Instant::now() > deadline => return Err(format!("{component} never ran").into()),
-            None => std::thread::sleep(Duration::from_millis(20)),
-        }
-    };
-    // Late enough that the run is at its steps.
-    std::thread::sleep(Duration::from_secs(6));
-    let process = rustix::process::Pid::from_raw(process).ok_or("no process")?;
+    let folder = tempfile::tempdir()?;
+    let told = folder.path().join("told.jsonl");
+    let file = told.display().to_string();
+    let arguments = ["run", "--on", "host", "--json", &file, SCENARIO];
+    let mut run = command::start(command::plimsoll(&arguments)?)?;
+    let begun = machine::begun(&mut run)?;
+    // Its second step waits for a pod, and its third watches.
+    run.writes("\"stepBegan\":{\"step\":1}", &told, ENDED_WITHIN)?;
+    let process = machine::processes_of(&begun.run, component).first().copied();
+    let process = process.and_then(rustix::process::Pid::from_raw);
+    let process = process.ok_or_else(|| format!("{component} does not run"))?;
     rustix::process::kill_process(process, Signal::KILL)?;
     let ran = run.ended(ENDED_WITHIN)?.expect(4)?;
     let said = format!("{}{}", ran.output, ran.errors);
@@ -208,16 +391,4 @@ fn a_killed_component_is_no_pass(component: &str) -> Result<(), Failed> {
         return Err(format!("what happened is not said:\n{said}").into());
     }
     Ok(is_as_before(&before)?)
-}
-
-fn pids_of(name: &str) -> Vec<i32> {
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let numbers = entries.filter_map(|entry| entry.file_name().to_string_lossy().parse::<i32>().ok());
-    numbers
-        .filter(|process| {
-            let command_line = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
-            let program = command_line.split(|byte| *byte == 0).next().unwrap_or_default();
-            String::from_utf8_lossy(program).rsplit('/').next() == Some(name)
-        })
-        .collect()
 }

@@ -9,12 +9,33 @@ pub(crate) struct Policy {
     /// The targets whose dependencies count.
     pub(crate) targets: Vec<String>,
     allowed: Vec<Licensee>,
+    bans: Bans,
 }
 
 #[derive(Deserialize)]
 struct Document {
     graph: Graph,
     licenses: Licenses,
+    #[serde(default)]
+    bans: Bans,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Bans {
+    #[serde(default)]
+    wildcards: Lint,
+    #[serde(default)]
+    allow_wildcard_paths: bool,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Lint {
+    #[default]
+    Allow,
+    Warn,
+    Deny,
 }
 
 #[derive(Deserialize)]
@@ -34,7 +55,27 @@ impl Policy {
             Licensee::parse(license)
                 .map_err(|error| format!("licenses.allow: {license:?} is no SPDX licence: {error}"))
         });
-        Ok(Self { allowed: allowed.collect::<Result<_, _>>()?, targets: document.graph.targets })
+        Ok(Self {
+            allowed: allowed.collect::<Result<_, _>>()?,
+            targets: document.graph.targets,
+            bans: document.bans,
+        })
+    }
+
+    /// Whether a package may ask for a dependency like that: any version, of crates.io or by a path.
+    pub(crate) fn judge_requirement(
+        &self,
+        name: &str,
+        is_wildcard: bool,
+        has_path: bool,
+    ) -> Result<(), String> {
+        let allowed = self.bans.wildcards != Lint::Deny || (has_path && self.bans.allow_wildcard_paths);
+        if !is_wildcard || allowed {
+            return Ok(());
+        }
+        Err(format!(
+            "asks for any version of {name}\nhelp: bans.wildcards in deny.toml denies that; name a version"
+        ))
     }
 
     /// Whether the terms can be met with the licences that are allowed; the error is a clause that says why not.
@@ -84,6 +125,18 @@ mod tests {
     fn what_can_not_be_told_is_not_allowed() {
         assert_eq!(policy().judge_license(None), Err("names no licence".into()));
         assert!(policy().judge_license(Some("see the file")).unwrap_err().contains("can not be read"));
+    }
+
+    #[test]
+    fn any_version_is_none_unless_it_is_of_the_workspace() {
+        let head = "[graph]\ntargets = []\n[licenses]\nallow = []\n";
+        let policy = |bans: &str| Policy::read(&format!("{head}{bans}")).unwrap();
+        let strict = policy("[bans]\nwildcards = 'deny'\nallow-wildcard-paths = true\n");
+        assert_eq!(strict.judge_requirement("serde", false, false), Ok(()));
+        assert_eq!(strict.judge_requirement("plimsoll", true, true), Ok(()));
+        assert!(strict.judge_requirement("serde", true, false).unwrap_err().contains("any version of serde"));
+        assert!(policy("[bans]\nwildcards = 'deny'\n").judge_requirement("plimsoll", true, true).is_err());
+        assert_eq!(policy("").judge_requirement("serde", true, false), Ok(()));
     }
 
     #[test]

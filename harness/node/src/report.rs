@@ -46,7 +46,8 @@ pub enum Fact {
         /// The line as it was, JSON.
         line: serde_json::Value,
     },
-    /// A source of observations failed; what it would have said is missing from here on until `restored`.
+    /// A source of observations failed; what it would have said is missing from here on. A sampler sees again with its next sample,
+    /// which says so by itself; nothing else does.
     Blind {
         /// Such as `kmsg`, `sampler`.
         source: String,

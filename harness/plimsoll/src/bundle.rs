@@ -73,7 +73,7 @@ pub enum BundleError {
         folder: PathBuf,
     },
     /// A file is not what was built.
-    #[error("the node bundle is damaged: {} {reason}\nhelp: remove {} and build it again with ci/node-bundle/build", file.display(), folder.display())]
+    #[error("the node bundle is damaged: {} {reason}\nhelp: remove {} and build it again with ci/node-bundle/build, or import it again with `plimsoll bundle --import`", file.display(), folder.display())]
     Damaged {
         /// The bundle's folder.
         folder: PathBuf,
@@ -82,6 +82,16 @@ pub enum BundleError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+/// What is wrong with a file of a bundle.
+#[derive(Debug, thiserror::Error)]
+#[error("{} {reason}", file.display())]
+pub struct Damage {
+    /// The file.
+    pub file: PathBuf,
+    /// What is wrong with it.
+    pub reason: String,
 }
 
 /// The folder for what is built once.
@@ -202,16 +212,34 @@ impl Bundle {
     /// # Errors
     /// When one differs.
     pub fn verify(&self) -> Result<(), BundleError> {
-        for line in self.listing("SHA256SUMS")?.lines() {
+        self.intact().map_err(|damage| self.damaged(&damage.file, damage.reason))
+    }
+
+    /// Compares every program with its checksum, wherever the bundle lies.
+    ///
+    /// # Errors
+    /// With the first that differs.
+    pub fn intact(&self) -> Result<(), Damage> {
+        let listing = self.folder.join("SHA256SUMS");
+        let lines = std::fs::read_to_string(&listing)
+            .map_err(|error| Damage { file: listing.clone(), reason: format!("can not be read: {error}") })?;
+        let mut compared = 0;
+        for line in lines.lines() {
             let Some((sum, file)) = line.split_once("  ") else { continue };
-            let path = self.folder.join(file);
+            let file = self.folder.join(file);
             let mut hash = Sha256::new();
-            let copied = std::fs::File::open(&path).and_then(|mut file| std::io::copy(&mut file, &mut hash));
-            copied.map_err(|error| self.damaged(&path, format!("can not be read: {error}")))?;
+            let copied = std::fs::File::open(&file).and_then(|mut file| std::io::copy(&mut file, &mut hash));
+            if let Err(error) = copied {
+                return Err(Damage { file, reason: format!("can not be read: {error}") });
+            }
             let found: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
             if found != sum {
-                return Err(self.damaged(&path, format!("has checksum {found}, not {sum}")));
+                return Err(Damage { file, reason: format!("has checksum {found}, not {sum}") });
             }
+            compared += 1;
+        }
+        if compared == 0 {
+            return Err(Damage { file: listing, reason: "names no file".to_owned() });
         }
         Ok(())
     }

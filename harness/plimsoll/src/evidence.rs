@@ -38,6 +38,15 @@ pub async fn write(
     written.into_iter().collect()
 }
 
+/// Writes what there is of a run that never had a cluster: its plan.
+///
+/// # Errors
+/// When it can not be written.
+pub fn write_plan(folder: &Path, plan: &Plan) -> io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    document(&folder.join("plan.json"), plan)
+}
+
 /// Reads the plan and the timeline of a run back.
 ///
 /// # Errors

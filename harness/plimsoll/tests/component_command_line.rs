@@ -84,3 +84,41 @@ fn bad_arguments_are_bad_input() {
         assert!(!errors.is_empty(), "{arguments:?}");
     }
 }
+
+#[test]
+fn help_has_examples() {
+    for command in [
+        "run",
+        "list",
+        "predict",
+        "truth",
+        "myths",
+        "plan",
+        "lint",
+        "explain",
+        "sweep",
+        "accept-node",
+        "bundle",
+    ] {
+        let (code, help, _) = run(&[command, "--help"]);
+        assert_eq!(code, Some(0), "{command}");
+        assert!(help.contains(&format!("  plimsoll {command}")), "{command}:\n{help}");
+    }
+}
+
+#[test]
+fn what_this_machine_can_not_hold_is_no_error_of_a_scenario_until_it_is_to_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("huge.yaml");
+    let text = "apiVersion: plimsoll.dev/v1alpha1\nkind: Scenario\nmetadata: {name: huge}\nspec:\n  \
+                cluster: {nodes: [{name: a, memory: 900Ti}]}\n  workloads: [{name: one}]\n  \
+                steps: [{start: one}, {observe: 1s}]\n  expect: {survive: one}\n";
+    std::fs::write(&file, text).expect("a file");
+    let file = file.display().to_string();
+    let (code, _, errors) = run(&["lint", &file]);
+    assert_eq!(code, Some(0), "{errors}");
+    assert!(errors.contains("note: ") && errors.contains("it can not run on this machine"), "{errors}");
+    let (code, _, errors) = run(&["run", &file]);
+    assert_eq!(code, Some(2), "{errors}");
+    assert!(errors.contains("E0021"), "{errors}");
+}

@@ -1,8 +1,8 @@
 //! What scenarios are lowered to, where the scenarios that are committed do not show it.
 
 use plimsoll::plan::{
-    Action, Band, Expect, FillPlace, FillPlan, FillTarget, HOG_IMAGE, NAMESPACE, Plan, ReplacedOn, Until,
-    WORKLOAD_LABEL, fits, lower,
+    Action, Band, Expect, FillPlace, FillPlan, FillTarget, HOG_IMAGE, Machine, NAMESPACE, Plan, ReplacedOn,
+    Until, WORKLOAD_LABEL, lower, lower_for,
 };
 use plimsoll::scenario::{Code, Files, Loaded, parse};
 use serde_json::{Value, json};
@@ -269,11 +269,30 @@ fn a_machine_that_is_too_small_is_said_so() {
          steps: [{start: one}, {observe: 1s}]\n  expect: {survive: one}\n",
         &Files::new(),
     );
-    let plan = lower(&loaded).expect("a plan").plan;
-    assert_eq!(fits(&plan, &loaded, 16 << 30), None);
-    let problem = fits(&plan, &loaded, 8 << 30).expect("too small");
-    assert_eq!(problem.code, Code::E0021);
-    assert_eq!(loaded.sources.diagnostic(problem).location.line, 5);
+    let machine = |memory: u64, disk: u64| Machine { memory: memory << 30, disk: disk << 30 };
+    assert!(lower_for(&loaded, machine(16, 100)).is_ok());
+    for (too_small, what) in [(machine(8, 100), "of memory together"), (machine(16, 3), "filesystems have")] {
+        let said = lower_for(&loaded, too_small).expect_err("too small").list;
+        assert_eq!(
+            said.iter().map(|one| (one.code, one.location.line)).collect::<Vec<_>>(),
+            [(Code::E0021, 5)]
+        );
+        assert!(said[0].message.contains(what), "{}", said[0].message);
+    }
+}
+
+#[test]
+fn a_machine_that_is_too_small_is_said_beside_what_else_is_wrong() {
+    let loaded = load(
+        "  cluster: {nodes: [{name: a, memory: 4Gi}]}\n  workloads: [{name: one}]\n  \
+         steps: [{start: two}, {observe: 1s}]\n  expect: {survive: one}\n",
+        &Files::new(),
+    );
+    let said =
+        lower_for(&loaded, Machine { memory: 1 << 30, disk: 1 << 20 }).expect_err("much is wrong").list;
+    let codes: Vec<Code> = said.iter().map(|one| one.code).collect();
+    assert_eq!(codes.iter().filter(|code| **code == Code::E0021).count(), 2, "{codes:?}");
+    assert!(codes.iter().any(|code| *code != Code::E0021), "{codes:?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `bundle`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{BundleChoice, Exit, print};
@@ -29,8 +29,8 @@ pub(super) fn bundle(arguments: &BundleArguments) -> Exit {
             .map_err(|error| error.to_string()),
     };
     let checked = found.and_then(|bundle| {
-        let checked =
-            if arguments.verify || arguments.import.is_some() { bundle.verify() } else { bundle.check() };
+        // One that was imported was verified before it was put there.
+        let checked = if arguments.verify { bundle.verify() } else { bundle.check() };
         checked.map(|()| bundle).map_err(|error| error.to_string())
     });
     match checked {
@@ -52,8 +52,9 @@ pub(super) fn bundle(arguments: &BundleArguments) -> Exit {
     }
 }
 
-/// Unpacks beside where it will be, and moves it there when it is whole.
-fn import(archive: &PathBuf) -> Result<Bundle, String> {
+/// Unpacks beside where it will be, compares every file with its checksum, and only then moves it there. A bundle that is there
+/// already stays if it is whole, since runs may be using it.
+fn import(archive: &Path) -> Result<Bundle, String> {
     let bundles = cache_folder().join("bundles");
     let partial = bundles.join(format!(".importing-{}", std::process::id()));
     let unpack = || -> Result<Bundle, String> {
@@ -64,14 +65,32 @@ fn import(archive: &PathBuf) -> Result<Bundle, String> {
             Ok(status) => return Err(format!("{}: tar: {status}", archive.display())),
             Err(error) => return Err(format!("tar: {error}")),
         }
-        let bundle = Bundle::read(&partial).map_err(|error| error.to_string())?;
+        let of_the_archive = |error: &dyn std::fmt::Display| {
+            format!("{}: {error}\nhelp: carry the archive here anew", archive.display())
+        };
+        let bundle = Bundle::read(&partial).map_err(|error| of_the_archive(&error))?;
+        bundle.intact().map_err(|error| of_the_archive(&error))?;
         let folder = bundles.join(format!("{}-{}", bundle.contents.kubernetes, bundle.contents.key));
-        if !folder.exists() {
-            std::fs::rename(&partial, &folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        }
+        put(&partial, &folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         Bundle::read(&folder).map_err(|error| error.to_string())
     };
     let unpacked = unpack();
     let _ = std::fs::remove_dir_all(&partial);
     unpacked
+}
+
+/// Moves a bundle that is whole to where it belongs, in the place of one that is not.
+fn put(partial: &Path, folder: &Path) -> std::io::Result<()> {
+    if folder.exists() {
+        match Bundle::read(folder).and_then(|bundle| bundle.verify()) {
+            Ok(()) => return Ok(()),
+            Err(damage) => eprintln!("replaced: {}", damage.to_string().lines().next().unwrap_or_default()),
+        }
+        let aside = partial.with_extension("replaced");
+        std::fs::rename(folder, &aside)?;
+        let put = std::fs::rename(partial, folder);
+        let _ = std::fs::remove_dir_all(&aside);
+        return put;
+    }
+    std::fs::rename(partial, folder)
 }

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use super::{Exit, print};
-use crate::plan::{Lowered, fits, lower};
+use crate::catalogue::meminfo;
+use crate::cluster::state::state_folder;
+use crate::plan::{Lowered, Machine, fits, lower, lower_for};
 use crate::scenario::render::{Look, graphical};
 use crate::scenario::{Diagnostics, Severity, load};
 
@@ -47,10 +49,21 @@ pub(super) fn lint(arguments: &LintArguments) -> Exit {
         Ok(files) => files,
         Err(message) => return bad_input(&message),
     };
+    let machine = this_machine();
     let mut exit = Exit::Held;
     for file in &files {
-        let (diagnostics, failed) = match resolve(file) {
-            Ok(lowered) => (lowered.warnings, false),
+        let (diagnostics, failed) = match load(file).and_then(|loaded| Ok((lower(&loaded)?, loaded))) {
+            Ok((lowered, loaded)) => {
+                // Another machine may hold it, so that this is no error of the scenario.
+                for problem in fits(&lowered.plan.nodes, &loaded, machine) {
+                    let misfit = loaded.sources.diagnostic(problem);
+                    eprintln!(
+                        "note: {}: it can not run on this machine: {}",
+                        misfit.location, misfit.message
+                    );
+                }
+                (lowered.warnings, false)
+            }
             Err(diagnostics) => (diagnostics, true),
         };
         show(&diagnostics, arguments.plain);
@@ -90,13 +103,20 @@ pub(super) fn resolve(file: &Path) -> Result<Lowered, Diagnostics> {
     lower(&load(file)?)
 }
 
-/// Reads and resolves a scenario that is to run on a machine with so much memory, in bytes.
-pub(super) fn resolve_for(file: &Path, machine_memory: u64) -> Result<Lowered, Diagnostics> {
-    let loaded = load(file)?;
-    let lowered = lower(&loaded)?;
-    match fits(&lowered.plan, &loaded, machine_memory) {
-        Some(problem) => Err(Diagnostics::new(vec![problem], loaded.sources)),
-        None => Ok(lowered),
+/// Reads and resolves a scenario that is to run on such a machine.
+pub(super) fn resolve_for(file: &Path, machine: Machine) -> Result<Lowered, Diagnostics> {
+    lower_for(&load(file)?, machine)
+}
+
+/// This machine; without bound where it can not be read, since then nothing can be said against a plan.
+pub(super) fn this_machine() -> Machine {
+    let runs = state_folder();
+    // The folder may not be there before the first run.
+    let existing = runs.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
+    let disk = rustix::fs::statvfs(existing).map(|disk| disk.f_blocks.saturating_mul(disk.f_frsize));
+    Machine {
+        memory: meminfo("MemTotal").unwrap_or(Machine::UNBOUNDED.memory),
+        disk: disk.unwrap_or(Machine::UNBOUNDED.disk),
     }
 }
 

@@ -47,12 +47,16 @@ enum Command {
     #[command(after_long_help = PREDICT_EXAMPLES)]
     Predict(predict::PredictArguments),
     /// Set predictions beside what real runs did, as a Markdown table
+    #[command(after_long_help = TRUTH_EXAMPLES)]
     Truth(predict::TruthArguments),
     /// Set what people say beside what real runs showed, as Markdown
+    #[command(after_long_help = MYTHS_EXAMPLES)]
     Myths(myths::MythsArguments),
     /// Show what a scenario comes to: every default filled in, every object built
+    #[command(after_long_help = PLAN_EXAMPLES)]
     Plan(check::PlanArguments),
     /// Check scenarios without running them
+    #[command(after_long_help = LINT_EXAMPLES)]
     Lint(check::LintArguments),
     /// Say whom the kubelet of a node would evict next, and why
     #[command(after_long_help = explain::EXAMPLES)]
@@ -76,6 +80,7 @@ enum Command {
     #[command(after_long_help = accept_node::EXAMPLES)]
     AcceptNode(accept_node::AcceptNodeArguments),
     /// Show, verify or import the node bundle
+    #[command(after_long_help = BUNDLE_EXAMPLES)]
     Bundle(bundle::BundleArguments),
     /// Print a script that completes commands in a shell
     #[command(after_long_help = "For bash: source <(plimsoll completions bash)")]
@@ -122,6 +127,40 @@ What can not be known beforehand - where in its interval the kubelet's loop is, 
 through in phases. Everything that is told is stamped PREDICTED; only `plimsoll run` proves anything.
 
 Exit codes: as those of `plimsoll run`, for the phase that is most like all others.";
+
+const TRUTH_EXAMPLES: &str = "\
+Examples:
+  plimsoll run --keep-evidence scenarios/memory
+  plimsoll truth plimsoll-evidence/* > truth.md
+  plimsoll truth --phases 1000 plimsoll-evidence/quickstart-*";
+
+const MYTHS_EXAMPLES: &str = "\
+Examples:
+  plimsoll run --keep-evidence --evidence myths scenarios/stories
+  plimsoll myths myths/* > myths.md";
+
+const PLAN_EXAMPLES: &str = "\
+Examples:
+  plimsoll plan scenarios/quickstart.yaml
+  plimsoll plan --output json scenarios/quickstart.yaml | jq .nodes
+
+Exit codes: 0, 2 bad input.";
+
+const LINT_EXAMPLES: &str = "\
+Examples:
+  plimsoll lint scenarios/
+  plimsoll lint --deny-warnings --plain scenarios/quickstart.yaml
+
+Exit codes: 0, 2 bad input, or a warning with --deny-warnings.";
+
+const BUNDLE_EXAMPLES: &str = "\
+Examples:
+  plimsoll bundle                                   where it is
+  plimsoll bundle --verify --kubernetes 1.35.4      whether every file of it is as it was built
+  ci/node-bundle/build --pack bundle.tar.xz         on a machine that can build it,
+  plimsoll bundle --import bundle.tar.xz            and here, where nothing else is needed
+
+Exit codes: 0, 3 there is none or it is damaged.";
 
 /// Where a scenario runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

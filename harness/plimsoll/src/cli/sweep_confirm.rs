@@ -106,7 +106,6 @@ async fn run(arguments: &ConfirmArguments, jobs: &[Job], chosen: &mut [Chosen]) 
         accept: None,
         evidence: arguments.evidence.clone(),
         keep_evidence: true,
-        quiet: false,
         kubeconfig_out: None,
     };
     let together = conduct(&manner, jobs, telling, &mut |index, done| {

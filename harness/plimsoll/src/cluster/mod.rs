@@ -8,11 +8,12 @@ pub mod engine;
 mod gpus;
 pub mod hollow;
 pub mod host;
+mod inotify;
 pub mod parts;
 pub mod state;
 pub mod turn;
 
-pub use choice::{Place, Running, available, choose, clean, remove, start};
+pub use choice::{Place, Running, available, choose, clean, copy_logs, remove, start};
 use futures::future::BoxFuture;
 use plimsoll_node::config::ControlRequest;
 use plimsoll_node::report::Report;

@@ -1,7 +1,7 @@
 //! The folders that runs use on this machine, and removing what a run left that was killed.
 
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::ClusterError;
+
+/// The file in a run's folder that says whose it is.
+const OWNER: &str = "owner.json";
 
 /// Names the folder that holds the runs.
 pub const STATE_VARIABLE: &str = "PLIMSOLL_STATE";
@@ -50,6 +53,18 @@ impl Owner {
         Self { process, began: process_began(process).unwrap_or(0), at: Timestamp::now() }
     }
 
+    /// The name of a run's folder while this process makes it.
+    fn making(&self, run: &str) -> String {
+        format!(".{}-{}-{run}", self.process, self.began)
+    }
+
+    /// The process that makes a folder of this name, when it began, and the run.
+    fn of_making(name: &str) -> Option<(u32, u64, &str)> {
+        let (process, rest) = name.strip_prefix('.')?.split_once('-')?;
+        let (began, run) = rest.split_once('-')?;
+        Some((process.parse().ok()?, began.parse().ok()?, run))
+    }
+
     /// Whether the process still runs.
     #[must_use]
     pub fn lives(&self) -> bool {
@@ -76,9 +91,14 @@ impl RunFolder {
     /// A new one, owned by this process.
     ///
     /// # Errors
-    /// When it can not be made, as on a full disk.
+    /// When it can not be made, as on a full disk; nothing of it is left then.
     pub fn create() -> Result<Self, ClusterError> {
-        let state = state_folder();
+        Self::create_in(&state_folder())
+    }
+
+    /// It is made under a name of its own with its owner in it, and gets its true name then: whenever this process ends, what is
+    /// there is either a run that says whose it is, or known to be none.
+    fn create_in(state: &Path) -> Result<Self, ClusterError> {
         let runs = state.join("runs");
         let doing = || format!("making a run folder in {}", runs.display());
         fs::DirBuilder::new()
@@ -86,22 +106,33 @@ impl RunFolder {
             .mode(0o700)
             .create(&runs)
             .map_err(ClusterError::doing(doing()))?;
-        let (owner, folder) = loop {
+        loop {
             let owner = Owner::current();
             let run = format!("{:x}{:x}", owner.at.as_millisecond() & 0xfff_ffff, owner.process);
             let folder = Self { path: runs.join(&run), run };
-            match fs::DirBuilder::new().mode(0o700).create(&folder.path) {
-                Ok(()) => break (owner, folder),
+            let making = runs.join(owner.making(&folder.run));
+            let made = make(&making, &owner).and_then(|()| match fs::rename(&making, &folder.path) {
+                Ok(()) => Ok(true),
                 // Another run of this process began in this millisecond.
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(false),
+                Err(error) => Err(error),
+            });
+            match made {
+                Ok(true) => return Ok(folder),
+                Ok(false) => {
+                    let _ = fs::remove_dir_all(&making);
                     std::thread::sleep(std::time::Duration::from_millis(1));
                 }
-                Err(error) => return Err(ClusterError::doing(doing())(error)),
+                // Another thread of this process makes it at this moment: it is not ours to remove.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                }
+                Err(error) => {
+                    let _ = fs::remove_dir_all(&making);
+                    return Err(ClusterError::doing(doing())(error));
+                }
             }
-        };
-        let text = serde_json::to_vec(&owner).map_err(ClusterError::doing(doing()))?;
-        folder.write("owner.json", &text)?;
-        Ok(folder)
+        }
     }
 
     /// Writes a file that only its owner reads.
@@ -128,19 +159,27 @@ impl RunFolder {
     /// The runs whose owner has ended.
     #[must_use]
     pub fn abandoned() -> Vec<Self> {
+        Self::abandoned_in(&state_folder())
+    }
+
+    fn abandoned_in(state: &Path) -> Vec<Self> {
         let mut abandoned = Vec::new();
-        for entry in fs::read_dir(state_folder().join("runs")).into_iter().flatten().flatten() {
+        for entry in fs::read_dir(state.join("runs")).into_iter().flatten().flatten() {
             let path = entry.path();
-            let owner = fs::read(path.join("owner.json"))
-                .ok()
-                .and_then(|text| serde_json::from_slice::<Owner>(&text).ok());
-            let run = entry.file_name().to_string_lossy().into_owned();
-            match owner {
-                Some(owner) if owner.lives() => {}
-                Some(_) => abandoned.push(Self { run, path }),
-                // A folder without an owner is one being made at this moment, or one whose making was cut short.
-                None if old(&path) => abandoned.push(Self { run, path }),
-                None => {}
+            let name = entry.file_name().to_string_lossy().into_owned();
+            // The name of one that is being made tells by whom, since its making may be cut short at any moment.
+            let (run, owner_lives) = match Owner::of_making(&name) {
+                Some((process, began, run)) => (run.to_owned(), Some(process_began(process) == Some(began))),
+                None => {
+                    let owner = fs::read(path.join(OWNER)).ok();
+                    let owner = owner.and_then(|text| serde_json::from_slice::<Owner>(&text).ok());
+                    (name, owner.map(|owner| owner.lives()))
+                }
+            };
+            // A folder that does not say whose it is was made by none of ours.
+            let is_abandoned = owner_lives.map_or_else(|| old(&path), |lives| !lives);
+            if is_abandoned {
+                abandoned.push(Self { run, path });
             }
         }
         abandoned
@@ -152,7 +191,7 @@ impl RunFolder {
     /// When something in it can not be removed.
     pub fn remove(&self) -> Result<(), ClusterError> {
         match fs::remove_dir_all(&self.path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(ClusterError::doing(format!("removing {}", self.path.display()))(error))
             }
             _ => Ok(()),
@@ -160,7 +199,66 @@ impl RunFolder {
     }
 }
 
+fn make(folder: &Path, owner: &Owner) -> std::io::Result<()> {
+    fs::DirBuilder::new().mode(0o700).create(folder)?;
+    let file = fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(folder.join(OWNER));
+    file?.write_all(&serde_json::to_vec(owner)?)
+}
+
 fn old(path: &Path) -> bool {
     let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
     modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age.as_secs() > 60))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::DirBuilderExt;
+
+    use super::{OWNER, Owner, RunFolder};
+
+    fn names(state: &std::path::Path) -> Vec<String> {
+        let entries = fs::read_dir(state.join("runs")).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn a_folder_is_there_with_its_owner_or_not_at_all() {
+        let state = tempfile::tempdir().unwrap();
+        let folder = RunFolder::create_in(state.path()).unwrap();
+        assert_eq!(names(state.path()), [folder.run.as_str()]);
+        let owner: Owner = serde_json::from_slice(&fs::read(folder.path.join(OWNER)).unwrap()).unwrap();
+        assert!(owner.lives());
+        assert!(RunFolder::abandoned_in(state.path()).is_empty());
+    }
+
+    #[test]
+    fn runs_that_begin_at_once_have_folders_of_their_own() {
+        let state = tempfile::tempdir().unwrap();
+        let threads: Vec<_> = (0..8)
+            .map(|_| {
+                let state = state.path().to_owned();
+                std::thread::spawn(move || RunFolder::create_in(&state).unwrap().run)
+            })
+            .collect();
+        let runs: std::collections::BTreeSet<String> =
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+        assert_eq!((runs.len(), names(state.path()).len()), (8, 8));
+    }
+
+    #[test]
+    fn a_making_that_was_cut_short_is_abandoned_at_once_and_one_that_goes_on_is_not() {
+        let state = tempfile::tempdir().unwrap();
+        let runs = state.path().join("runs");
+        let own = Owner::current();
+        let before = Owner { began: own.began + 1, ..own.clone() };
+        for owner in [&own, &before] {
+            // Killed before the owner was written.
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(runs.join(owner.making("r1"))).unwrap();
+        }
+        let abandoned = RunFolder::abandoned_in(state.path());
+        assert_eq!(abandoned.iter().map(|folder| folder.run.as_str()).collect::<Vec<_>>(), ["r1"]);
+        abandoned[0].remove().unwrap();
+        assert_eq!(names(state.path()), [own.making("r1")]);
+    }
 }

@@ -117,6 +117,9 @@ pub enum Fact {
         component: String,
         /// How.
         status: String,
+        /// The last lines of its log.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        log: String,
     },
     /// A source was blind from one moment to another: what happened in between may be missing.
     Gap {

@@ -45,6 +45,18 @@ pub struct World {
     pub drained: BTreeMap<String, u32>,
     /// Why the run can not go on, if it can not.
     pub broken: Option<String>,
+    /// The last lines that the component wrote without which it can not.
+    pub last_words: Vec<String>,
+}
+
+/// How many of a log's last lines are told, and how long each may be.
+const LAST_WORDS: usize = 5;
+const WORDS_AT_MOST: usize = 300;
+
+fn last_words(log: &str) -> Vec<String> {
+    let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+    let last = &lines[lines.len().saturating_sub(LAST_WORDS)..];
+    last.iter().map(|line| line.chars().take(WORDS_AT_MOST).collect()).collect()
 }
 
 impl World {
@@ -86,8 +98,11 @@ impl World {
             Fact::OomKill { .. } => self.oom_kills += 1,
             Fact::Drained { node, .. } => *self.drained.entry(node.clone()).or_default() += 1,
             Fact::Filler { name, report, .. } => drop(self.fillers.insert(name.clone(), report.clone())),
-            Fact::ComponentEnded { part, component, status } if NEEDED.contains(&component.as_str()) => {
-                self.broken.get_or_insert(format!("{component} of {part} ended by itself: {status}"));
+            Fact::ComponentEnded { part, component, status, log }
+                if NEEDED.contains(&component.as_str()) && self.broken.is_none() =>
+            {
+                self.broken = Some(format!("{component} of {part} ended by itself: {status}"));
+                self.last_words = last_words(log);
             }
             Fact::Gap { source, resumed: false, reason, .. } if source.starts_with("init of ") => {
                 self.broken.get_or_insert(format!("the {source} says nothing any more: {reason}"));
@@ -120,6 +135,39 @@ impl World {
                 |node: &Node| status(node, "Ready") == Some("True") && !is_tainted(node, &NOT_READY_TAINTS);
             self.with_images.contains(&planned.name) && self.nodes.get(&planned.name).is_some_and(is_usable)
         }) && plan.hollow.as_ref().is_none_or(|hollow| self.hollow_ready(hollow))
+    }
+
+    /// What keeps the plan's nodes from being Ready, for people.
+    #[must_use]
+    pub fn not_ready(&self, plan: &Plan) -> Vec<String> {
+        let mut missing = Vec::new();
+        for planned in &plan.nodes {
+            let name = &planned.name;
+            let Some(node) = self.nodes.get(name) else {
+                missing.push(format!("{name} is not registered"));
+                continue;
+            };
+            let condition = node.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
+            let ready = condition.filter(|condition| condition.type_ == "Ready").next_back();
+            match ready {
+                Some(ready) if ready.status == "True" => {}
+                Some(ready) => missing.push(format!(
+                    "{name} is not Ready: {}",
+                    ready.message.as_deref().or(ready.reason.as_deref()).unwrap_or("it does not say why")
+                )),
+                None => missing.push(format!("{name} says nothing of being Ready")),
+            }
+            if is_tainted(node, &NOT_READY_TAINTS) {
+                missing.push(format!("{name} has the taint of a node that is not Ready"));
+            }
+            if !self.with_images.contains(name) {
+                missing.push(format!("{name} has no images yet"));
+            }
+        }
+        if plan.hollow.as_ref().is_some_and(|hollow| !self.hollow_ready(hollow)) {
+            missing.push("not all hollow nodes are Ready".to_owned());
+        }
+        missing
     }
 
     /// Whether every hollow node is Ready and the control plane has seen that: it has taken its first taints off.

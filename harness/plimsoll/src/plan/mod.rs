@@ -10,6 +10,6 @@ mod text;
 
 pub use disruption::*;
 pub(crate) use lower::kubelet_configuration_fields;
-pub use lower::{Level, Lowered, Threshold, Thresholds, fits, lower};
+pub use lower::{Level, Lowered, Machine, Threshold, Thresholds, fits, lower, lower_for};
 pub use model::*;
 pub use text::text;

@@ -101,7 +101,7 @@ struct Run<'a> {
 impl Run<'_> {
     async fn everything(&mut self, tasks: &mut JoinSet<()>) -> Ending {
         if let Err(error) = self.boot(tasks).await {
-            return Ending::DidNotStart(error);
+            return Ending::DidNotStart(self.with_last_words(error));
         }
         self.facts.send(Fact::Started);
         self.steps().await;
@@ -151,8 +151,9 @@ impl Run<'_> {
             }
             None => {
                 return Err(ClusterError::doing("waiting for the nodes to be Ready")(format!(
-                    "not after {} s",
-                    READY_WITHIN.as_secs()
+                    "not after {} s: {}",
+                    READY_WITHIN.as_secs(),
+                    self.recorder.world.not_ready(plan).join("; ")
                 )));
             }
         }
@@ -161,6 +162,16 @@ impl Run<'_> {
         }
         poll::start(&self.client, &self.node_names(), &self.facts, tasks);
         Ok(())
+    }
+
+    /// Why the cluster did not start, with what the component wrote last for want of which it did not.
+    fn with_last_words(&self, error: ClusterError) -> ClusterError {
+        let last = &self.recorder.world.last_words;
+        if last.is_empty() {
+            return error;
+        }
+        let lines: String = last.iter().map(|line| format!("\n    {line}")).collect();
+        ClusterError::Machine(format!("{error}\n  its log ends:{lines}"))
     }
 
     async fn steps(&mut self) {
@@ -315,7 +326,7 @@ async fn relay(mut reports: Reports, facts: Facts) {
             },
             NodeFact::ComponentEnded { component, status, log } => {
                 tracing::warn!(part, component, status, log, "a component ended");
-                Fact::ComponentEnded { part, component, status }
+                Fact::ComponentEnded { part, component, status, log }
             }
             NodeFact::Note { message } => {
                 tracing::info!(part, "{message}");

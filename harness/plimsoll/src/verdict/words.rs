@@ -267,7 +267,9 @@ pub fn describe(observation: &Observation) -> String {
             format!("disruption budget {}: deleted", budget.metadata.name.as_deref().unwrap_or("?"))
         }
         Fact::OomKill { node, kill: what } => format!("{node}: {}", kill(what)),
-        Fact::ComponentEnded { part, component, status } => format!("{part}: {component} ended: {status}"),
+        Fact::ComponentEnded { part, component, status, .. } => {
+            format!("{part}: {component} ended: {status}")
+        }
         Fact::Gap { source, reason, resumed, .. } => {
             let since = if *resumed { "watched again after a gap" } else { "not watched any more" };
             format!("{source}: {since}: {reason}")

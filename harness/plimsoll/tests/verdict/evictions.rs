@@ -128,7 +128,7 @@ fn a_run_that_ended_early_leaves_it_open() {
 fn a_component_that_died_leaves_it_open() {
     let mut run = Run::standard();
     let (part, component, status) = ("worker".into(), "kubelet".into(), "signal 9".into());
-    run.add(60.0, Fact::ComponentEnded { part, component, status });
+    run.add(60.0, Fact::ComponentEnded { part, component, status, log: String::new() });
     assert_finding(
         &run,
         evicted([&["greedy"]]),

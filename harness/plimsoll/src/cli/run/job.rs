@@ -1,11 +1,14 @@
 //! One run of one scenario: its turn, its cluster, its verdict, and its end.
 
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::{Conduct, Job};
 use crate::catalogue::Needs;
-use crate::cluster::state::RunFolder;
+use crate::cluster::state::{RunFolder, STATE_VARIABLE};
 use crate::cluster::turn::Turn;
 use crate::cluster::{self, Place, Running};
 use crate::evidence;
@@ -22,6 +25,13 @@ use crate::verdict::{State, Verdict, judge};
 
 /// In how many phases of the kubelet's loop the prediction is made that goes with a run.
 const PHASES: u32 = 100;
+
+/// How long the evidence of a run that somebody stopped may take to be kept.
+const KEPT_WITHIN: Duration = Duration::from_secs(2);
+/// How long the clean-up after somebody stopped a run should take at most.
+const CLEANED_UP_WITHIN: Duration = Duration::from_secs(5);
+/// A file system with less room than this, in bytes, is full: no component writes less at once.
+const FULL_BELOW: u64 = 64 << 10;
 
 /// What all runs of a command have in common.
 pub(super) struct Common<'a> {
@@ -87,16 +97,14 @@ pub(super) async fn run(
         Err(error) => return Done::without_a_run(Ended::CouldNotRun(error.to_string())),
     };
     let started = tokio::select! {
-        started = cluster::start(common.place, plan, &job.bundle, common.programs, folder.clone()) => started,
-        () = common.cancel.cancelled() => {
-            let mut done = Done::without_a_run(Ended::Interrupted);
-            done.trouble.extend(cluster::remove(common.place, &folder).await.err().map(|error| error.to_string()));
-            return done;
+        started = cluster::start(common.place, plan, &job.bundle, common.programs, folder.clone()) => {
+            started.map_err(|error| Ended::CouldNotRun(error.to_string()))
         }
+        () = common.cancel.cancelled() => Err(Ended::Interrupted),
     };
     let Running { cluster, reports } = match started {
         Ok(running) => running,
-        Err(error) => return Done::without_a_run(Ended::CouldNotRun(error.to_string())),
+        Err(ended) => return never_started(common, job, plan, &folder, ended).await,
     };
     let kubeconfig = common.conduct.kubeconfig_out.as_deref();
     let kept = kubeconfig.map(|path| {
@@ -130,24 +138,127 @@ pub(super) async fn run(
             Err(error) => tracing::warn!("no prediction: {error}"),
         }
     }
-    let wanted = common.conduct.keep_evidence || !finished || verdict.state != State::Held;
-    if wanted && !matches!(outcome.ending, Ending::Interrupted) {
-        let folder = common.conduct.evidence.join(format!("{}-{}", plan.name, folder.run));
-        match evidence::write(&folder, plan, &outcome.timeline, &verdict, cluster.as_ref()).await {
-            Ok(()) => eprintln!("evidence: {}", folder.display()),
-            Err(error) => {
-                eprintln!("warning: the evidence could not be kept whole in {}: {error}", folder.display());
-            }
+    let cleaning = Instant::now();
+    if common.conduct.keep_evidence || !finished || verdict.state != State::Held {
+        let target = evidence_folder(common, plan, &folder);
+        let written = evidence::write(&target, plan, &outcome.timeline, &verdict, cluster.as_ref());
+        let written = match outcome.ending {
+            Ending::Interrupted => in_short(written).await,
+            _ => written.await.map_err(|error| error.to_string()),
+        };
+        let kept = tell_kept(&target, written);
+        // What was asked for is missing. A verdict that is not held weighs more than what explains it.
+        if finished && verdict.state == State::Held {
+            trouble.extend(kept.err());
         }
     }
+    let full = disk_is_full(&folder.path);
     trouble.extend(cluster.stop().await.err().map(|error| error.to_string()));
+    if matches!(outcome.ending, Ending::Interrupted) {
+        tell_cleaned_up(cleaning);
+    }
+    if let (Some(full), true) = (&full, verdict.state != State::Held) {
+        eprintln!("warning: {full}");
+    }
     let timings = Timings::of(plan, &outcome.timeline, Timestamp::now());
     let ended = match outcome.ending {
         Ending::Interrupted => Ended::Interrupted,
-        Ending::DidNotStart(error) => Ended::CouldNotRun(error.to_string()),
+        Ending::DidNotStart(error) => Ended::CouldNotRun(with_damage(job, error.to_string()).await),
         Ending::Finished => Ended::Verdict(Box::new(verdict)),
     };
     Done { timeline: outcome.timeline, ended, timings, trouble }
+}
+
+/// The end of a run that never had a cluster: what there is to look at is kept, and what was made is removed.
+async fn never_started(
+    common: &Common<'_>,
+    job: &Job,
+    plan: &Plan,
+    folder: &RunFolder,
+    mut ended: Ended,
+) -> Done {
+    let cleaning = Instant::now();
+    let target = evidence_folder(common, plan, folder);
+    let logs = in_short(async {
+        let logs = cluster::copy_logs(common.place, folder, &target.join("logs")).await;
+        logs.map_err(std::io::Error::other)
+    });
+    let kept = evidence::write_plan(&target, plan).map_err(|error| error.to_string()).and(logs.await);
+    drop(tell_kept(&target, kept));
+    let full = disk_is_full(&folder.path);
+    let left = cluster::remove(common.place, folder).await.err().map(|error| error.to_string());
+    match &mut ended {
+        Ended::CouldNotRun(why) => {
+            *why = with_damage(job, std::mem::take(why)).await;
+            why.extend(full.map(|full| format!("\n{full}")));
+        }
+        Ended::Interrupted => tell_cleaned_up(cleaning),
+        Ended::Verdict(_) => {}
+    }
+    let mut done = Done::without_a_run(ended);
+    done.trouble.extend(left);
+    done
+}
+
+fn evidence_folder(common: &Common<'_>, plan: &Plan, folder: &RunFolder) -> PathBuf {
+    common.conduct.evidence.join(format!("{}-{}", plan.name, folder.run))
+}
+
+/// Says where the evidence is, or why not all of it is there.
+fn tell_kept(target: &Path, written: Result<(), String>) -> Result<(), String> {
+    match written {
+        Ok(()) => {
+            eprintln!("evidence: {}", target.display());
+            Ok(())
+        }
+        Err(error) => {
+            let trouble = format!("the evidence could not be kept whole in {}: {error}", target.display());
+            eprintln!("warning: {trouble}");
+            Err(trouble)
+        }
+    }
+}
+
+/// Keeps evidence as long as somebody who stopped a run may be kept waiting for it.
+async fn in_short(written: impl Future<Output = std::io::Result<()>>) -> Result<(), String> {
+    match tokio::time::timeout(KEPT_WITHIN, written).await {
+        Ok(written) => written.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("it took longer than {} s", KEPT_WITHIN.as_secs())),
+    }
+}
+
+/// Says so when somebody who stopped a run had to wait for longer than they should.
+fn tell_cleaned_up(began: Instant) {
+    let took = began.elapsed();
+    if took > CLEANED_UP_WITHIN {
+        eprintln!(
+            "warning: the clean-up took {:.1} s, longer than the {} s that it should take at most",
+            took.as_secs_f64(),
+            CLEANED_UP_WITHIN.as_secs()
+        );
+    }
+}
+
+/// Why a cluster did not start, and what is wrong with the bundle if something is: a file that was damaged without changing its
+/// length shows as anything.
+async fn with_damage(job: &Job, why: String) -> String {
+    let bundle = job.bundle.clone();
+    match tokio::task::spawn_blocking(move || bundle.verify()).await {
+        Ok(Err(damage)) => format!("{why}\n{damage}"),
+        _ => why,
+    }
+}
+
+/// A sentence if nothing more can be written where a run's folder is.
+fn disk_is_full(folder: &Path) -> Option<String> {
+    let figures = rustix::fs::statvfs(folder).ok()?;
+    let free = figures.f_bavail.saturating_mul(figures.f_frsize);
+    (free < FULL_BELOW || (figures.f_files > 0 && figures.f_ffree == 0)).then(|| {
+        format!(
+            "the disk of the run's folder {} is full, so what the nodes wrote may be lost\nhelp: make room there, or name another folder with {STATE_VARIABLE}",
+            folder.display()
+        )
+    })
 }
 
 /// Compares the run's facts with the snapshot beside the scenario.

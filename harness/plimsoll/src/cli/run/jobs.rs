@@ -54,9 +54,8 @@ pub(in crate::cli) async fn conduct(
         On::Host => cluster::available(Place::Host).await,
     };
     let (place, why) = place.map_err(|error| error.to_string())?;
-    if !conduct.quiet {
-        eprintln!("on {place}: {why}");
-    }
+    // However quiet: where it ran is part of what it showed.
+    eprintln!("on {place}: {why}");
     for run in cluster::clean().await.map_err(|error| error.to_string())? {
         eprintln!("removed what run {run} left, whose process is gone");
     }

@@ -9,12 +9,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use self::screen::Screen;
-use super::check::{bad_input, resolve_for, show};
+use super::check::{bad_input, resolve_for, show, this_machine};
 use super::outputs::Outputs;
 use super::select::Selection;
 use super::{BundleChoice, Exit, On, runtime};
 use crate::bundle::Bundle;
-use crate::catalogue::meminfo;
 use crate::plan::Plan;
 use crate::report::{Board, Terminal};
 
@@ -95,7 +94,6 @@ pub(super) struct Conduct {
     pub(super) accept: Option<bool>,
     pub(super) evidence: PathBuf,
     pub(super) keep_evidence: bool,
-    pub(super) quiet: bool,
     pub(super) kubeconfig_out: Option<PathBuf>,
 }
 
@@ -109,7 +107,6 @@ impl RunArguments {
             accept: Some(self.accept),
             evidence: self.evidence.clone(),
             keep_evidence: self.keep_evidence,
-            quiet: self.outputs.quiet,
             kubeconfig_out: self.kubeconfig_out.clone(),
         }
     }
@@ -135,11 +132,11 @@ pub(super) fn run(arguments: &RunArguments) -> Exit {
 /// Finds everything that can be found wrong before anything is started, in all scenarios.
 fn prepare(arguments: &RunArguments) -> Result<Vec<Job>, Exit> {
     let files = arguments.selection.files().map_err(|message| bad_input(&message))?;
-    let memory = machine_memory();
+    let machine = this_machine();
     let mut resolved = Vec::new();
     let mut bad = false;
     for file in files {
-        match resolve_for(&file, memory) {
+        match resolve_for(&file, machine) {
             Ok(lowered) => {
                 show(&lowered.warnings, false);
                 resolved.push((file, lowered.plan));
@@ -187,11 +184,6 @@ fn may_keep_kubeconfig(path: &Path, scenarios: usize) -> Result<(), String> {
         Ok(true) => Err(format!("{option}: there is such a file\nhelp: name one that is not there")),
         Err(error) => Err(format!("{option}: {error}")),
     }
-}
-
-/// This machine's memory in bytes; without bound where it can not be read, since then nothing can be said against a plan.
-fn machine_memory() -> u64 {
-    meminfo("MemTotal").unwrap_or(u64::MAX)
 }
 
 /// What people read.

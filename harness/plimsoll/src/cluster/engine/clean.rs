@@ -6,12 +6,13 @@ use std::time::Duration;
 use futures::future::try_join_all;
 use testcontainers::bollard::Docker;
 use testcontainers::bollard::errors::Error;
+use testcontainers::bollard::models::ContainerSummary;
 use testcontainers::bollard::query_parameters::{
     ListContainersOptionsBuilder, ListNetworksOptionsBuilder, RemoveContainerOptionsBuilder,
 };
 
 use super::connection;
-use super::owner::{OWNER_LABEL, RUN_LABEL, has_ended};
+use super::owner::{OWNER_LABEL, PART_LABEL, RUN_LABEL, has_ended};
 use crate::cluster::ClusterError;
 use crate::cluster::state::RunFolder;
 
@@ -62,6 +63,20 @@ async fn abandoned(docker: &Docker) -> Result<BTreeSet<String>, Error> {
         .filter(|labels| labels.get(OWNER_LABEL).is_some_and(|owner| has_ended(owner)))
         .filter_map(|mut labels| labels.remove(RUN_LABEL))
         .collect())
+}
+
+/// The containers of a run that are there: part and identifier.
+pub(super) async fn containers_of(docker: &Docker, run: &str) -> Result<Vec<(String, String)>, Error> {
+    let label = format!("{RUN_LABEL}={run}");
+    let filter = HashMap::from([("label", vec![label.as_str()])]);
+    let listed = docker
+        .list_containers(Some(ListContainersOptionsBuilder::new().all(true).filters(&filter).build()))
+        .await?;
+    let of = |container: ContainerSummary| {
+        let part = container.labels.and_then(|mut labels| labels.remove(PART_LABEL));
+        Some((part.unwrap_or_else(|| "unnamed".to_owned()), container.id?))
+    };
+    Ok(listed.into_iter().filter_map(of).collect())
 }
 
 /// Removes what is there of a run: containers, volumes, network, folder.

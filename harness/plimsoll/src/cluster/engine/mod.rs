@@ -28,6 +28,7 @@ use tokio::sync::mpsc;
 
 use self::container::{Container, Part};
 use self::owner::Labels;
+use super::inotify;
 use super::parts::{self, Addresses, Style};
 use super::state::RunFolder;
 use super::{CONTROL_PLANE, Change, Cluster, ClusterError, PartReport, Reports};
@@ -53,28 +54,16 @@ pub struct EngineCluster {
 /// Starts a control plane and the plan's nodes. They boot while this returns: the reports tell how far they are.
 ///
 /// # Errors
-/// When no engine answers, or the engine refuses what a node needs.
+/// When no engine answers, or the engine refuses what a node needs. What was made stays for [`copy_logs_of`] and [`remove_run`].
 pub async fn start(
     plan: &Plan,
     bundle: &Bundle,
     programs: &Programs,
     folder: RunFolder,
 ) -> Result<(EngineCluster, Reports), ClusterError> {
-    let result = match connection::connect().await {
-        Ok(docker) => {
-            let result = start_in(&docker, plan, bundle, programs, &folder).await;
-            if result.is_err() {
-                // What was half made goes with it; the error that is told is the first one.
-                let _ = clean::remove(&docker, &folder.run).await;
-            }
-            result
-        }
-        Err(error) => Err(error),
-    };
-    if result.is_err() {
-        let _ = folder.remove();
-    }
-    result
+    inotify::enough_for(plan)?;
+    let docker = connection::connect().await?;
+    start_in(&docker, plan, bundle, programs, &folder).await
 }
 
 async fn start_in(
@@ -265,6 +254,27 @@ async fn ask(container: &Container, request: &ControlRequest) -> Result<ControlA
         return Err(String::from_utf8_lossy(&asked.stderr_to_vec().await?).trim().into());
     }
     Ok(serde_json::from_slice(&answer)?)
+}
+
+/// Copies what the containers of a run said that has no cluster.
+///
+/// # Errors
+/// With what could not be copied; the rest is there.
+pub async fn copy_logs_of(folder: &RunFolder, target: &Path) -> Result<(), ClusterError> {
+    let docker = connection::connect().await?;
+    let copying = || format!("copying the logs of run {}", folder.run);
+    let containers = match clean::containers_of(&docker, &folder.run).await {
+        Ok(containers) => containers,
+        Err(error) => return Err(connection::failed(&docker, copying(), error).await),
+    };
+    let mut failed = None;
+    for (part, container) in containers {
+        failed = copy_logs(&docker, &container, target.join(part)).await.err().or(failed);
+    }
+    match failed {
+        Some(error) => Err(connection::failed(&docker, copying(), error).await),
+        None => Ok(()),
+    }
 }
 
 /// Copies the components' logs and what the init said on its standard error.

@@ -23,6 +23,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc;
 
 use self::container::Container;
+use super::inotify;
 use super::parts::{self, Addresses, Style};
 use super::state::RunFolder;
 use super::{Bounds, CONTROL_PLANE, Change, Cluster, ClusterError, PartReport, Reports};
@@ -49,22 +50,7 @@ pub fn permitted() -> Result<(), ClusterError> {
                 .into(),
         ));
     }
-    cgroup::Layout::detect()?;
-    enough_inotify_instances()
-}
-
-/// A node's kubelet and containerd watch files with some ten instances of inotify, of which the machine gives a user
-/// a fixed number. Running out shows as anything but that, so it is asked beforehand; it is never raised silently.
-fn enough_inotify_instances() -> Result<(), ClusterError> {
-    const NEEDED: usize = 24;
-    let instances: Result<Vec<_>, _> =
-        (0..NEEDED).map(|_| rustix::fs::inotify::init(rustix::fs::inotify::CreateFlags::CLOEXEC)).collect();
-    match instances {
-        Err(rustix::io::Errno::MFILE) => Err(ClusterError::Machine(format!(
-            "fewer than {NEEDED} inotify instances are left on this machine, and a node needs about as many\nhelp: sysctl fs.inotify.max_user_instances=512"
-        ))),
-        _ => Ok(()),
-    }
+    cgroup::Layout::detect().map(drop)
 }
 
 /// A cluster on this machine.
@@ -82,7 +68,7 @@ pub struct HostCluster {
 /// Starts a control plane and the plan's nodes. They boot while this returns: the reports tell how far they are.
 ///
 /// # Errors
-/// When the machine can not hold them.
+/// When the machine can not hold them. What was made stays for [`copy_logs_of`] and [`remove_run`].
 pub async fn start(
     plan: &Plan,
     bundle: &Bundle,
@@ -90,20 +76,8 @@ pub async fn start(
     folder: RunFolder,
 ) -> Result<(HostCluster, Reports), ClusterError> {
     permitted()?;
-    let result = start_in(plan, bundle, programs, &folder).await;
-    if result.is_err() {
-        // What was half made goes with it; the error that is told is the first one.
-        let _ = remove_run(&folder).await;
-    }
-    result
-}
-
-async fn start_in(
-    plan: &Plan,
-    bundle: &Bundle,
-    programs: &Programs,
-    folder: &RunFolder,
-) -> Result<(HostCluster, Reports), ClusterError> {
+    inotify::enough_for(plan)?;
+    let folder = &folder;
     let addresses = addresses(plan);
     let style = Style { lifeline: true, machine_root: true };
     let parts = parts::make(plan, &folder.run, &addresses, style)
@@ -220,15 +194,7 @@ impl Cluster for HostCluster {
     }
 
     fn copy_logs<'a>(&'a self, folder: &'a Path) -> BoxFuture<'a, Result<(), ClusterError>> {
-        Box::pin(async move {
-            for container in &self.containers {
-                let logs = self.folder.path.join(&container.part).join("run/logs");
-                let target = folder.join(&container.part);
-                copy_files(&logs, &target)
-                    .map_err(ClusterError::doing(format!("copying {}", logs.display())))?;
-            }
-            Ok(())
-        })
+        Box::pin(async move { copy_logs_of(&self.folder, folder) })
     }
 
     fn stop(self: Box<Self>) -> BoxFuture<'static, Result<(), ClusterError>> {
@@ -243,8 +209,31 @@ impl Cluster for HostCluster {
     }
 }
 
+/// Copies what lies in a run's folder of what its parts and those who made them said.
+///
+/// # Errors
+/// With what could not be copied; the rest is there.
+pub fn copy_logs_of(folder: &RunFolder, target: &Path) -> Result<(), ClusterError> {
+    let mut failed = None;
+    for entry in std::fs::read_dir(&folder.path).into_iter().flatten().flatten() {
+        let part = entry.path();
+        let target = target.join(entry.file_name());
+        let logs = [part.join("run/logs"), part.join("runc.log")];
+        for from in logs.iter().filter(|from| from.exists()) {
+            let copied = copy_files(from, &target);
+            failed =
+                failed.or(copied.map_err(ClusterError::doing(format!("copying {}", from.display()))).err());
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+/// Copies a file, or the files of a folder, into a folder.
 fn copy_files(from: &Path, to: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(to)?;
+    if from.is_file() {
+        return std::fs::copy(from, to.join(from.file_name().unwrap_or_default())).map(drop);
+    }
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
         if entry.file_type()?.is_file() {

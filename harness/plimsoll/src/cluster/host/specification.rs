@@ -27,6 +27,12 @@ pub(super) struct Part<'a> {
     pub(super) capabilities: Vec<String>,
 }
 
+/// What a node may open and make besides what runc lets every container: the usual null, zero, full, random, urandom, tty, console,
+/// ptmx and pseudo terminals, and making any node. These are loop devices and their control, the kernel's log, and the tunnel device
+/// that runc lists for every pod.
+const NODE_DEVICES: [(&str, u32, Option<u32>); 4] =
+    [("b", 7, None), ("c", 10, Some(237)), ("c", 1, Some(11)), ("c", 10, Some(200))];
+
 /// The specification. Never privileged: capabilities and devices by name. A node runs containers itself, so it
 /// needs most of them.
 pub(super) fn specification(part: &Part<'_>) -> Value {
@@ -47,10 +53,18 @@ pub(super) fn specification(part: &Part<'_>) -> Value {
     }
     // The API server is what everything waits for: it comes first where processors are few.
     let weight = if is_node { 1024 } else { 4096 };
-    let mut resources = json!({"devices": [{"allow": true, "access": "rwm"}], "cpu": {"shares": weight}});
+    let mut rules = vec![json!({"allow": false, "access": "rwm"})];
+    let mut resources = json!({"cpu": {"shares": weight}});
     let mut devices = Vec::new();
     if let Some(Bounds { memory, tasks }) = part.bounds {
         mounts.push(bind(Path::new("/"), MACHINE, "ro"));
+        rules.extend(NODE_DEVICES.map(|(kind, major, minor)| {
+            let mut rule = json!({"allow": true, "type": kind, "major": major, "access": "rwm"});
+            if let Some(minor) = minor {
+                rule["minor"] = json!(minor);
+            }
+            rule
+        }));
         resources["memory"] = if part.bounds_swap {
             json!({"limit": memory, "swap": memory})
         } else {
@@ -61,8 +75,8 @@ pub(super) fn specification(part: &Part<'_>) -> Value {
         devices.push(
             json!({"path": "/dev/loop-control", "type": "c", "major": 10, "minor": 237, "fileMode": 0o600}),
         );
-        devices.push(json!({"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 0o600}));
     }
+    resources["devices"] = json!(rules);
     let capabilities = if is_node { part.capabilities.clone() } else { Vec::new() };
     json!({
         "ociVersion": "1.2.0",
@@ -156,4 +170,33 @@ const WITHHELD: [&str; 4] = ["CAP_SYS_MODULE", "CAP_SYS_BOOT", "CAP_SYS_TIME", "
 /// What a node gets of the capabilities that this process has.
 pub(super) fn for_a_node(held: Vec<String>) -> Vec<String> {
     held.into_iter().filter(|capability| !WITHHELD.contains(&capability.as_str())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(bounds: Option<Bounds>) -> Vec<Value> {
+        let part = Part {
+            run: "r1",
+            name: "worker",
+            bounds,
+            bounds_swap: true,
+            run_folder: Path::new("/runs/r1/worker/run"),
+            bundle: Path::new("/bundle/bin"),
+            programs: Vec::new(),
+            capabilities: Vec::new(),
+        };
+        specification(&part)["linux"]["resources"]["devices"].as_array().cloned().unwrap_or_default()
+    }
+
+    #[test]
+    fn devices_are_allowed_by_name_alone() {
+        let node = rules(Some(Bounds { memory: 1 << 30, tasks: 900 }));
+        for rules in [&rules(None), &node] {
+            assert_eq!(rules[0], json!({"allow": false, "access": "rwm"}));
+            assert!(rules[1..].iter().all(|rule| rule["allow"] == true && rule["major"].is_number()));
+        }
+        assert_eq!((rules(None).len(), node.len()), (1, 1 + NODE_DEVICES.len()));
+    }
 }

@@ -1,5 +1,6 @@
 //! The function as a whole, and what its parts hand each other.
 
+use super::machine::{Machine, fits};
 use super::names::Names;
 use super::{arithmetic, cluster, control_plane, expectations, hollow, objects, steps, workloads};
 use crate::plan::{ClaimPlan, Plan};
@@ -63,6 +64,14 @@ impl Findings {
 /// # Errors
 /// [`Diagnostics`] when anything about it stops the run: everything that is wrong, warnings included.
 pub fn lower(loaded: &Loaded) -> Result<Lowered, Diagnostics> {
+    lower_for(loaded, Machine::UNBOUNDED)
+}
+
+/// Resolves a scenario that is to run on such a machine.
+///
+/// # Errors
+/// As [`lower`], and when the machine can not hold its nodes.
+pub fn lower_for(loaded: &Loaded, machine: Machine) -> Result<Lowered, Diagnostics> {
     let spec = &loaded.scenario.spec;
     let mut findings = Findings {
         problems: loaded.problems.clone(),
@@ -72,6 +81,7 @@ pub fn lower(loaded: &Loaded) -> Result<Lowered, Diagnostics> {
     let at = |mark: Mark| loaded.sources.locate(mark);
 
     let nodes = cluster::nodes(spec.cluster.as_ref(), loaded, &mut findings);
+    findings.problems.extend(fits(nodes.iter().map(|node| &node.plan), loaded, machine));
     let hollow = spec.cluster.as_ref().and_then(|cluster| cluster.hollow.as_ref());
     let hollow = hollow::plan(hollow, &spec.steps, &mut findings);
     let settings = spec.cluster.as_ref().and_then(|cluster| cluster.control_plane.as_ref());

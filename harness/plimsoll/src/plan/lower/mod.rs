@@ -27,7 +27,7 @@ mod steps;
 mod storage;
 mod workloads;
 
-pub use context::{Lowered, lower};
+pub use context::{Lowered, lower, lower_for};
 pub(crate) use kubelet::kubelet_configuration_fields;
 pub use kubelet::{Level, Threshold, Thresholds};
-pub use machine::fits;
+pub use machine::{Machine, fits};
