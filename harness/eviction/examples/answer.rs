@@ -7,11 +7,13 @@
 //! A DIR is a case folder, or a folder of case folders, which are taken in the order of their names. A case holds `case.json`,
 //! `kubelet.yaml` and `pods.json`, and either `summary.json` (one look at a node) or `ticks.json` (passes through the whole
 //! manager; all traces are printed if there are at most 1000, else one). A document has the keys of the case's
-//! `expected.json`. What can not be read is reported on stderr, with `{"error": …}` in its place, and fails the run.
+//! `expected.json`. What can not be read, or stops the rules, is reported on stderr, with `{"error": …}` in its place, and fails the run once
+//! all the others are answered.
 
 use std::fmt::Display;
 use std::fs;
 use std::io::{self, Write};
+use std::panic;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -31,7 +33,7 @@ fn main() -> ExitCode {
     let mut output = io::BufWriter::new(io::stdout().lock());
     let mut failed = false;
     for case in arguments.iter().flat_map(|argument| cases(argument)) {
-        let line = answer(&case).unwrap_or_else(|error| {
+        let line = guarded(&case).unwrap_or_else(|error| {
             eprintln!("{error}");
             failed = true;
             serde_json::json!({ "error": error }).to_string()
@@ -56,6 +58,15 @@ fn cases(argument: &Path) -> Vec<PathBuf> {
     let mut cases: Vec<PathBuf> = entries.filter(|path| path.join("case.json").exists()).collect();
     cases.sort();
     if cases.is_empty() { vec![argument.to_owned()] } else { cases }
+}
+
+/// The answer, or why there is none; whatever is wrong with one case, the others get theirs.
+fn guarded(case: &Path) -> Result<String, String> {
+    panic::catch_unwind(|| answer(case)).unwrap_or_else(|panicked| {
+        let why = panicked.downcast_ref::<String>().map(String::as_str);
+        let why = why.or_else(|| panicked.downcast_ref::<&str>().copied()).unwrap_or("no reason");
+        Err(format!("{}: the rules panicked: {why}", case.display()))
+    })
 }
 
 fn answer(case: &Path) -> Result<String, String> {

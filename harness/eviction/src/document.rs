@@ -84,8 +84,8 @@ struct PodListDocument {
 }
 
 fn list_kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
-    let kind = String::deserialize(deserializer)?;
-    if matches!(kind.as_str(), "PodList" | "List") {
+    let kind: String = null_as_default(deserializer)?;
+    if matches!(kind.as_str(), "" | "PodList" | "List") {
         Ok(())
     } else {
         Err(D::Error::custom(format!("expected a PodList, or kubectl's List of pods, and found kind {kind}")))
@@ -93,8 +93,8 @@ fn list_kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error>
 }
 
 fn pod_kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
-    let kind = String::deserialize(deserializer)?;
-    if kind == "Pod" {
+    let kind: String = null_as_default(deserializer)?;
+    if matches!(kind.as_str(), "" | "Pod") {
         Ok(())
     } else {
         Err(D::Error::custom(format!("expected a Pod, and found kind {kind}")))
@@ -105,9 +105,9 @@ fn pod_kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> 
 struct PodDocument {
     #[serde(default, rename = "kind", deserialize_with = "pod_kind")]
     _kind: (),
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     metadata: MetadataDocument,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     spec: SpecDocument,
     #[serde(default, deserialize_with = "null_as_default")]
     status: StatusDocument,
@@ -116,9 +116,13 @@ struct PodDocument {
 #[derive(Default, serde::Deserialize)]
 #[serde(default)]
 struct MetadataDocument {
+    #[serde(deserialize_with = "null_as_default")]
     name: String,
+    #[serde(deserialize_with = "null_as_default")]
     namespace: String,
+    #[serde(deserialize_with = "null_as_default")]
     uid: String,
+    #[serde(deserialize_with = "null_as_default")]
     generation: i64,
     #[serde(deserialize_with = "null_as_default")]
     annotations: BTreeMap<String, String>,
@@ -127,8 +131,10 @@ struct MetadataDocument {
 #[derive(Default, serde::Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct SpecDocument {
+    #[serde(deserialize_with = "null_as_default")]
     node_name: String,
     priority: Option<i32>,
+    #[serde(deserialize_with = "null_as_default")]
     priority_class_name: String,
     termination_grace_period_seconds: Option<i64>,
     #[serde(deserialize_with = "null_as_default")]
@@ -138,6 +144,7 @@ struct SpecDocument {
     #[serde(deserialize_with = "null_as_default")]
     init_containers: Vec<ContainerDocument>,
     resources: Option<ResourcesDocument>,
+    #[serde(deserialize_with = "null_as_default")]
     overhead: QuantitiesDocument,
     #[serde(deserialize_with = "null_as_default")]
     volumes: Vec<VolumeDocument>,
@@ -146,6 +153,7 @@ struct SpecDocument {
 #[derive(Default, serde::Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct StatusDocument {
+    #[serde(deserialize_with = "null_as_default")]
     phase: String,
     qos_class: Option<String>,
     #[serde(deserialize_with = "null_as_default")]
@@ -168,9 +176,13 @@ struct ContainerStateDocument {
 #[derive(Default, serde::Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct TolerationDocument {
+    #[serde(deserialize_with = "null_as_default")]
     key: String,
+    #[serde(deserialize_with = "null_as_default")]
     operator: String,
+    #[serde(deserialize_with = "null_as_default")]
     value: String,
+    #[serde(deserialize_with = "null_as_default")]
     effect: String,
     toleration_seconds: Option<i64>,
 }
@@ -178,6 +190,7 @@ struct TolerationDocument {
 #[derive(Default, serde::Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct ContainerDocument {
+    #[serde(deserialize_with = "null_as_default")]
     name: String,
     #[serde(deserialize_with = "null_as_default")]
     resources: ResourcesDocument,
@@ -187,13 +200,16 @@ struct ContainerDocument {
 #[derive(Default, serde::Deserialize)]
 #[serde(default)]
 struct ResourcesDocument {
+    #[serde(deserialize_with = "null_as_default")]
     requests: QuantitiesDocument,
+    #[serde(deserialize_with = "null_as_default")]
     limits: QuantitiesDocument,
 }
 
 #[derive(Default, serde::Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct VolumeDocument {
+    #[serde(deserialize_with = "null_as_default")]
     name: String,
     host_path: Option<serde::de::IgnoredAny>,
     git_repo: Option<serde::de::IgnoredAny>,
@@ -204,6 +220,7 @@ struct VolumeDocument {
 #[derive(Default, serde::Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct EmptyDirDocument {
+    #[serde(deserialize_with = "null_as_default")]
     medium: String,
     size_limit: Option<QuantityDocument>,
 }
@@ -236,7 +253,7 @@ impl<'de> Deserialize<'de> for QuantityDocument {
 }
 
 /// Takes null for the default, as Go does.
-fn null_as_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+pub(crate) fn null_as_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Option::deserialize(deserializer).map(Option::unwrap_or_default)

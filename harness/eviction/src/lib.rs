@@ -43,6 +43,7 @@ pub mod oom;
 pub mod pod;
 pub mod preemption;
 pub mod quantity;
+mod quote;
 pub mod rank;
 pub mod reason;
 pub mod resources;

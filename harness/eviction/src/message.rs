@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::quantity::Quantity;
+use crate::quote::{quoted, unquoted};
 use crate::signal::{NodeCondition, StarvedResource};
 
 /// The reason in the status and in the events of a pod that was evicted, or rejected under pressure.
@@ -251,23 +252,9 @@ impl<'a> Rest<'a> {
 
     /// A text in double quotes, as Go's `%q` writes it.
     fn quoted(&mut self) -> Result<String, ParseMessageError> {
-        self.expect("\"")?;
-        let mut result = String::new();
-        let mut characters = self.0.char_indices();
-        while let Some((at, character)) = characters.next() {
-            match character {
-                '"' => {
-                    self.0 = &self.0[at + 1..];
-                    return Ok(result);
-                }
-                '\\' => match characters.next() {
-                    Some((_, escaped @ ('"' | '\\'))) => result.push(escaped),
-                    _ => return Err(self.error("a name without control characters")),
-                },
-                _ => result.push(character),
-            }
-        }
-        Err(self.error("\""))
+        let (text, rest) = unquoted(self.0).ok_or_else(|| self.error("a text in double quotes"))?;
+        self.0 = rest;
+        Ok(text)
     }
 
     fn quoted_quantity(&mut self) -> Result<Quantity, ParseMessageError> {
@@ -321,31 +308,6 @@ fn printed_quantity(text: &str) -> Result<Quantity, ParseMessageError> {
         .map_err(|_| ParseMessageError { text: text.to_owned(), expected: "a quantity such as 512Mi" })
 }
 
-/// A text as Go's `%q` writes it.
-fn quoted(text: &str) -> String {
-    use fmt::Write as _;
-    let mut result = String::from("\"");
-    for character in text.chars() {
-        let code = u32::from(character);
-        // Writing to a string can not fail.
-        let _ = match character {
-            '"' | '\\' => write!(result, "\\{character}"),
-            '\n' => write!(result, "\\n"),
-            '\r' => write!(result, "\\r"),
-            '\t' => write!(result, "\\t"),
-            '\x07' => write!(result, "\\a"),
-            '\x08' => write!(result, "\\b"),
-            '\x0b' => write!(result, "\\v"),
-            '\x0c' => write!(result, "\\f"),
-            _ if code < 0x20 || code == 0x7f => write!(result, "\\x{code:02x}"),
-            _ if character.is_control() => write!(result, "\\u{code:04x}"),
-            _ => write!(result, "{character}"),
-        };
-    }
-    result.push('"');
-    result
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -367,6 +329,7 @@ mod tests {
             "Container c exceeded its local ephemeral storage limit \"100Mi\". ",
             "Pod ephemeral local storage usage exceeds the total limit of containers 200Mi. ",
             "Usage of EmptyDir volume \"cache\" exceeds the limit \"1e3\". ",
+            "Usage of EmptyDir volume \"a\\u00a0\\n\\\"b\\U000e0001\" exceeds the limit \"1e3\". ",
             "Pod was rejected: The node had condition: [MemoryPressure]. ",
             "Pod was rejected: The node had condition: [DiskPressure PIDPressure]. ",
         ] {
@@ -424,7 +387,7 @@ mod tests {
                 "memory",
             ),
             ("Pod was rejected: The node had condition: [Tired]. ", "a node condition"),
-            ("Usage of EmptyDir volume \"cache exceeds the limit", "\""),
+            ("Usage of EmptyDir volume \"cache exceeds the limit", "a text in double quotes"),
         ] {
             assert_eq!(text.parse::<PodMessage>().expect_err(text).expected, expected, "{text}");
         }
@@ -436,10 +399,5 @@ mod tests {
             assert_eq!(parse_reclaim_event_message(&reclaim_event_message(resource)), Some(resource));
         }
         assert_eq!(parse_reclaim_event_message("Starting kubelet."), None);
-    }
-
-    #[test]
-    fn odd_volume_names_are_quoted_as_go_does() {
-        assert_eq!(quoted("a\"b\\c\n\u{1}\u{85}\u{e9}"), "\"a\\\"b\\\\c\\n\\x01\\u0085\u{e9}\"");
     }
 }

@@ -3,10 +3,13 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::document::null_as_default;
+
 /// A whole summary: the node, and the pods on it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// The node's own statistics.
+    #[serde(deserialize_with = "null_as_default")]
     pub node: NodeStats,
     /// Those of each pod.
     #[serde(default, deserialize_with = "null_as_default")]
@@ -18,6 +21,7 @@ pub struct Summary {
 #[serde(default, rename_all = "camelCase")]
 pub struct NodeStats {
     /// The node's name.
+    #[serde(deserialize_with = "null_as_default")]
     pub node_name: String,
     /// The cgroups besides pods; the one named `pods` holds all pods.
     #[serde(deserialize_with = "null_as_default")]
@@ -68,6 +72,7 @@ pub struct RlimitStats {
 #[serde(default, rename_all = "camelCase")]
 pub struct PodStats {
     /// Which pod.
+    #[serde(deserialize_with = "null_as_default")]
     pub pod_ref: PodReference,
     /// Its containers.
     #[serde(deserialize_with = "null_as_default")]
@@ -91,10 +96,13 @@ pub struct PodStats {
 #[serde(default)]
 pub struct PodReference {
     /// The name.
+    #[serde(deserialize_with = "null_as_default")]
     pub name: String,
     /// The namespace.
+    #[serde(deserialize_with = "null_as_default")]
     pub namespace: String,
     /// The uid, which alone tells whose statistics these are.
+    #[serde(deserialize_with = "null_as_default")]
     pub uid: String,
 }
 
@@ -103,6 +111,7 @@ pub struct PodReference {
 #[serde(default)]
 pub struct ContainerStats {
     /// The name.
+    #[serde(deserialize_with = "null_as_default")]
     pub name: String,
     /// Its memory.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -174,6 +183,7 @@ pub struct FsStats {
 #[serde(default, rename_all = "camelCase")]
 pub struct VolumeStats {
     /// The volume's name in its pod.
+    #[serde(deserialize_with = "null_as_default")]
     pub name: String,
     /// Bytes used by it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -189,12 +199,6 @@ const GO_ZERO_SECOND: i64 = -62_135_596_800;
 fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     let time: Option<Timestamp> = Option::deserialize(deserializer)?;
     Ok(time.filter(|time| time.as_second() != GO_ZERO_SECOND || time.subsec_nanosecond() != 0))
-}
-
-fn null_as_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 impl Summary {

@@ -94,13 +94,15 @@ pub enum ValueAnswer {
     },
 }
 
-/// Whole numbers are written as such.
+/// The shortest digits that read back as the number, as Go writes them; a whole number without a point.
 fn number<S: Serializer>(number: &f32, serializer: S) -> Result<S::Ok, S::Error> {
+    // Rust prints the shortest digits too. As a 64-bit number they keep them.
+    let shortest = number.to_string().parse().unwrap_or_else(|_| f64::from(*number));
     #[expect(clippy::cast_possible_truncation, reason = "only whole numbers within the bounds are converted")]
-    if number.fract() == 0.0 && number.abs() < 1e9 {
-        serializer.serialize_i64(*number as i64)
+    if shortest.fract() == 0.0 && shortest.abs() < 9e15 && !(shortest == 0.0 && shortest.is_sign_negative()) {
+        serializer.serialize_i64(shortest as i64)
     } else {
-        serializer.serialize_f32(*number)
+        serializer.serialize_f64(shortest)
     }
 }
 
@@ -333,6 +335,28 @@ impl PodAnswer {
                 (StarvedResource::Pids, resource(usage.processes.to_string(), &Quantity::default())),
             ]
             .into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentages_have_the_shortest_digits_of_their_32_bits() {
+        for (percentage, expected) in [
+            (0.1, "0.1"),
+            (0.333_33, "0.33333"),
+            (1.0, "1"),
+            (16_777_216.0, "16777216"),
+            (123_456_790.0, "123456790"),
+            (1e12, "1000000000000"),
+            (1e-7, "1e-7"),
+            (f32::MAX, "3.4028235e+38"),
+        ] {
+            let answer = serde_json::to_string(&ValueAnswer::Percentage { percentage }).expect("a document");
+            assert_eq!(answer, format!("{{\"percentage\":{expected}}}"));
         }
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::KUBERNETES;
 use crate::admission::refusal;
+use crate::document::null_as_default;
 use crate::duration::GoDuration;
 use crate::layout::{FilesystemLayout, NodeReclaim};
 use crate::manager::{Choose, Eviction, First, Manager, Outcome, Pass, State, every};
@@ -23,6 +24,7 @@ use crate::victim::Annotations;
 #[derive(Clone, Debug, Deserialize)]
 pub struct LoopScript {
     /// The passes.
+    #[serde(default, deserialize_with = "null_as_default")]
     pub ticks: Vec<Tick>,
 }
 
@@ -33,22 +35,22 @@ pub struct Tick {
     /// The clock, as written.
     pub at: String,
     /// The pods that run, unless they were killed before, as `namespace/name`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub active: Vec<String>,
     /// The statistics.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub summary: Summary,
     /// The statistics once anything was reclaimed on the node; absent if they stay the same.
     #[serde(default)]
     pub summary_after_reclaim: Option<Summary>,
     /// The pods that do not die at this pass.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub kill_fails: Vec<String>,
     /// Whether there are no statistics at the start.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub summary_error: bool,
     /// Whether there are none after the node was reclaimed.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub reclaim_summary_error: bool,
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::percentage::{self, FloatError};
 use super::{Operator, Threshold, ThresholdValue, Thresholds};
@@ -30,16 +30,16 @@ pub fn default_hard_thresholds() -> BTreeMap<String, String> {
 #[serde(default, rename_all = "camelCase")]
 pub struct KubeletConfiguration {
     /// Hard thresholds by signal.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "statements")]
     pub eviction_hard: Option<BTreeMap<String, String>>,
     /// Soft thresholds by signal.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "statements")]
     pub eviction_soft: Option<BTreeMap<String, String>>,
     /// How long each soft threshold must be met.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "statements")]
     pub eviction_soft_grace_period: Option<BTreeMap<String, String>>,
     /// How much must be freed, by signal.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "statements")]
     pub eviction_minimum_reclaim: Option<BTreeMap<String, String>>,
     /// How long a condition stays after it was last seen.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,6 +56,16 @@ pub struct KubeletConfiguration {
     /// Whether limits on local storage are enforced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub local_storage_capacity_isolation: Option<bool>,
+}
+
+/// Texts by signal, where null is an empty text, as for Go.
+fn statements<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<BTreeMap<String, String>>, D::Error> {
+    let statements: Option<BTreeMap<String, Option<String>>> = Option::deserialize(deserializer)?;
+    Ok(statements.map(|statements| {
+        statements.into_iter().map(|(signal, text)| (signal, text.unwrap_or_default())).collect()
+    }))
 }
 
 impl KubeletConfiguration {

@@ -1,5 +1,7 @@
 //! Percentages, in the 32-bit floating point upstream keeps them in.
 
+use crate::quote::quoted;
+
 /// Go's words for a text that is no number, or for one that 32 bits can not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FloatError(pub(super) String);
@@ -12,7 +14,7 @@ pub(super) fn parse(text: &str) -> Result<f32, FloatError> {
 
 /// Reads what Go's `strconv.ParseFloat(text, 32)` reads.
 fn parse_float(text: &str) -> Result<f32, FloatError> {
-    let failed = |why: &str| FloatError(format!("strconv.ParseFloat: parsing {text:?}: {why}"));
+    let failed = |why: &str| FloatError(format!("strconv.ParseFloat: parsing {}: {why}", quoted(text)));
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     // Rust takes a signed NaN, Go does not.
     if unsigned.eq_ignore_ascii_case("nan") && unsigned.len() != text.len() {
@@ -139,6 +141,7 @@ mod tests {
             ("1 %", "strconv.ParseFloat: parsing \"1 \": invalid syntax"),
             ("1__0%", "strconv.ParseFloat: parsing \"1__0\": invalid syntax"),
             ("0x10%", "strconv.ParseFloat: parsing \"0x10\": invalid syntax"),
+            ("\u{a0}\u{e9}%", "strconv.ParseFloat: parsing \"\\u00a0\u{e9}\": invalid syntax"),
             ("+nan%", "strconv.ParseFloat: parsing \"+nan\": invalid syntax"),
             ("1e39%", "strconv.ParseFloat: parsing \"1e39\": value out of range"),
         ] {
