@@ -90,6 +90,50 @@ async fn health_follows_the_driver() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_device_whose_errors_nobody_would_hear_is_unhealthy() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let driver = Driver::new();
+    driver.say(r#"{"unwatched":{"uuid":"GPU-1","why":"unknown error"}}"#);
+    driver.say(&reading(true, &[device(0, 4, 0), device(1, 4, 0)]));
+    let mut kubelet = FakeKubelet::start(folder.path());
+    let _plugin = plugin(folder.path(), &driver, &["--resource-name=nvidia.com/gpu", "--share=device"]);
+    let registration = kubelet.registration(SOON).await;
+    let mut client = kubelet.plugin(&registration.endpoint).await;
+    let listed = client.watch().await.next(SOON).await;
+    let healths: Vec<&str> = listed.iter().map(|(_, health)| health.as_str()).collect();
+    assert_eq!(healths, ["Healthy", "Unhealthy"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_comes_later_is_given_to_pods_by_its_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let driver = Driver::new();
+    driver.say(&reading(true, &[device(0, 4, 0)]));
+    let mut kubelet = FakeKubelet::start(folder.path());
+    let _plugin = plugin(folder.path(), &driver, &["--resource-name=nvidia.com/gpu", "--share=device"]);
+    let registration = kubelet.registration(SOON).await;
+    let mut client = kubelet.plugin(&registration.endpoint).await;
+    let mut devices = client.watch().await;
+    assert_eq!(devices.next(SOON).await.len(), 1);
+    driver.say(&reading(true, &[device(0, 4, 0), device(1, 4, 0)]));
+    assert_eq!(devices.next(SOON).await[1].1, "Healthy");
+    let allocated = client.allocate(&["GPU-1".to_owned()]).await.expect("an allocation");
+    assert_eq!(allocated.cdi_devices[0].name, "plimsoll.dev/gpu=GPU-1");
+    let names = |folder: &std::path::Path| -> Vec<String> {
+        let text = std::fs::read_to_string(folder.join("cdi/plimsoll.dev-gpu.json")).expect("a file");
+        let specification: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let devices = specification["devices"].as_array().expect("devices").iter();
+        devices.map(|device| device["name"].as_str().expect("a name").to_owned()).collect()
+    };
+    assert_eq!(names(folder.path()), ["GPU-0", "GPU-1"]);
+    // One that is away for a while keeps its name: containers that have it may be started anew.
+    driver.say(&reading(true, &[device(1, 4, 0), device(2, 4, 0)]));
+    let listed = devices.next(SOON).await;
+    assert!(listed.contains(&("GPU-0".to_owned(), "Unhealthy".to_owned())), "{listed:?}");
+    assert_eq!(names(folder.path()), ["GPU-0", "GPU-1", "GPU-2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_ends_is_started_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let driver = Driver::new();

@@ -63,10 +63,19 @@ fn say(report: &Report) -> io::Result<()> {
     output.flush()
 }
 
+/// Listens for errors, and says first of whom none would be heard.
+fn listen(management: &Management) -> io::Result<Errors<'_>> {
+    let errors = management.errors();
+    for unwatched in errors.unwatched() {
+        say(&Report::Unwatched(unwatched.clone()))?;
+    }
+    Ok(errors)
+}
+
 fn run(arguments: &Arguments) -> Result<(), Failure> {
     let management = Management::load(arguments.library.as_deref())?;
     let interval = Duration::from_millis(arguments.interval);
-    let mut errors: Errors<'_> = management.errors();
+    let mut errors = listen(&management)?;
     let mut lost_before = Vec::new();
     loop {
         let until = Instant::now() + interval;
@@ -76,6 +85,9 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
                 eprintln!("plimsoll-gpu-reader: {device}");
             }
             lost_before = lost;
+        }
+        if !errors.knows(&reading) {
+            errors = listen(&management)?;
         }
         say(&Report::Reading(reading))?;
         if arguments.once {

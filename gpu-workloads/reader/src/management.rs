@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "a driver is a library of C functions")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::event::EventSet;
 use nvml_wrapper::struct_wrappers::device::ProcessInfo;
 
-use crate::report::{Device, Event, Process, Reading};
+use crate::report::{Device, Event, Process, Reading, Unwatched};
 
 /// Where the driver's installation puts the library, for the dynamic loader to find.
 pub const LIBRARY: &str = "libnvidia-ml.so.1";
@@ -77,7 +77,13 @@ pub struct Management {
 
 /// Critical errors of devices, as they come.
 #[derive(Debug)]
-pub struct Errors<'a>(Option<EventSet<'a>>);
+pub struct Errors<'a> {
+    set: Option<EventSet<'a>>,
+    /// The devices that were there when listening began.
+    known: BTreeSet<String>,
+    /// Those of them whose errors can not be heard.
+    unwatched: Vec<Unwatched>,
+}
 
 impl Management {
     /// Loads NVML: the library that is named, or the machine's own.
@@ -157,28 +163,75 @@ impl Management {
         })
     }
 
-    /// Listens for critical errors of all devices that can tell of them.
+    /// Listens for critical errors of all devices that have such events. Those that can not be listened to are named: as in NVIDIA's
+    /// device plugin, a device of which nobody would hear is not one to give away.
     #[must_use]
     pub fn errors(&self) -> Errors<'_> {
-        Errors(self.listen())
-    }
-
-    fn listen(&self) -> Option<EventSet<'_>> {
-        let mut set = self.nvml.create_event_set().ok()?;
-        for index in 0..self.nvml.device_count().ok()? {
-            let Ok(device) = self.nvml.device_by_index(index) else { continue };
-            let can = device
-                .supported_event_types()
-                .is_ok_and(|types| types.contains(EventTypes::CRITICAL_XID_ERROR));
-            if can {
-                set = device.register_events(EventTypes::CRITICAL_XID_ERROR, set).ok()?;
+        let mut errors = Errors { set: None, known: BTreeSet::new(), unwatched: Vec::new() };
+        let mut refused = BTreeSet::new();
+        let all = |why: NvmlError| Unwatched { uuid: None, why: why.to_string() };
+        let count = match self.nvml.device_count() {
+            Ok(count) => count,
+            Err(error) => {
+                errors.unwatched.push(all(error));
+                return errors;
             }
+        };
+        // A registration that is refused takes the whole set along, so it is begun anew without that device.
+        'anew: loop {
+            let mut set = match self.nvml.create_event_set() {
+                Ok(set) => set,
+                Err(error) => {
+                    errors.unwatched.push(all(error));
+                    return errors;
+                }
+            };
+            for index in 0..count {
+                if refused.contains(&index) {
+                    continue;
+                }
+                // One that is lost is in no reading either; it is listened to when it is back.
+                let Ok(device) = self.nvml.device_by_index(index) else { continue };
+                let Ok(uuid) = device.uuid() else { continue };
+                errors.known.insert(uuid.clone());
+                let registered = match device.supported_event_types() {
+                    Ok(types) if !types.contains(EventTypes::CRITICAL_XID_ERROR) => continue,
+                    Err(NvmlError::NotSupported) => continue,
+                    Err(error) => {
+                        refused.insert(index);
+                        errors.unwatched.push(Unwatched { uuid: Some(uuid), why: error.to_string() });
+                        continue;
+                    }
+                    Ok(_) => device.register_events(EventTypes::CRITICAL_XID_ERROR, set),
+                };
+                match registered {
+                    Ok(registered) => set = registered,
+                    Err(error) => {
+                        refused.insert(index);
+                        errors.unwatched.push(Unwatched { uuid: Some(uuid), why: error.to_string() });
+                        continue 'anew;
+                    }
+                }
+            }
+            errors.set = Some(set);
+            return errors;
         }
-        Some(set)
     }
 }
 
 impl Errors<'_> {
+    /// The devices whose errors can not be heard.
+    #[must_use]
+    pub fn unwatched(&self) -> &[Unwatched] {
+        &self.unwatched
+    }
+
+    /// Whether every device of a reading was there when listening began. One that came later is not listened to.
+    #[must_use]
+    pub fn knows(&self, reading: &Reading) -> bool {
+        reading.devices.iter().all(|device| self.known.contains(&device.uuid))
+    }
+
     /// Waits for the next error until a time; none if none came.
     pub fn next(&mut self, until: Instant) -> Option<Event> {
         loop {
@@ -186,7 +239,7 @@ impl Errors<'_> {
             if left.is_zero() {
                 return None;
             }
-            let Some(set) = &self.0 else {
+            let Some(set) = &self.set else {
                 std::thread::sleep(left);
                 return None;
             };

@@ -11,6 +11,8 @@ pub enum Report {
     Reading(Reading),
     /// Something that happened to a device.
     Event(Event),
+    /// A device of whose errors nobody would hear.
+    Unwatched(Unwatched),
     /// The driver could not be asked.
     Failure(String),
 }
@@ -84,6 +86,17 @@ pub struct Event {
     pub xid: u64,
 }
 
+/// A device whose errors can not be listened for, so that nobody can vouch for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unwatched {
+    /// The device; none if it is all of them.
+    #[serde(default)]
+    pub uuid: Option<String>,
+    /// What the driver says.
+    pub why: String,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +106,7 @@ mod tests {
         let lines = [
             r#"{"reading":{"time":"2026-01-02T03:04:05Z","driverVersion":"580.159","simulated":true,"devices":[{"index":0,"uuid":"GPU-a","name":"A","minor":null,"numaNode":1,"memoryTotal":100,"memoryUsed":40,"processes":[{"pid":7,"memoryUsed":30},{"pid":8,"memoryUsed":null}]}]}}"#,
             r#"{"event":{"uuid":"GPU-a","xid":79}}"#,
+            r#"{"unwatched":{"uuid":"GPU-a","why":"unknown error"}}"#,
             r#"{"failure":"no library"}"#,
         ];
         for line in lines {

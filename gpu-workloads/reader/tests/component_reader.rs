@@ -129,6 +129,40 @@ fn errors_are_told_and_lost_devices_are_left_out() {
 }
 
 #[test]
+fn a_device_that_lets_nobody_listen_is_named_and_the_others_are_heard() {
+    let mut node = Node::with_h100(3);
+    node.devices[1].faults.events_refused = true;
+    let mut reader = Reader::start(node);
+    let Report::Unwatched(unwatched) = reader.next() else { panic!("it comes before the first reading") };
+    assert_eq!(unwatched.uuid.as_deref(), Some(reader.node.devices[1].uuid.as_str()));
+    reader.until(reading);
+    for index in [0, 2] {
+        reader.change(|node| node.devices[index].faults.xids.push(79));
+        let uuid = reader.node.devices[index].uuid.clone();
+        reader.until(|report| {
+            matches!(report, Report::Event(event) if event.uuid.as_ref() == Some(&uuid)).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_device_that_was_lost_at_first_is_heard_when_it_is_back() {
+    let mut node = Node::with_h100(2);
+    node.devices[1].faults.lost = true;
+    let mut reader = Reader::start(node);
+    assert_eq!(reader.until(reading).devices.len(), 1);
+    reader.change(|node| node.devices[1].faults.lost = false);
+    reader.until(|report| reading(report).filter(|reading| reading.devices.len() == 2));
+    // What is added from then on is told.
+    reader.until(reading);
+    reader.change(|node| node.devices[1].faults.xids.push(48));
+    let uuid = reader.node.devices[1].uuid.clone();
+    reader.until(|report| {
+        matches!(report, Report::Event(event) if event.uuid.as_ref() == Some(&uuid)).then_some(())
+    });
+}
+
+#[test]
 fn what_is_missing_is_named() {
     let run = |library: Option<&Path>, path: Option<&Path>| {
         let mut command = Command::new(programs().join("plimsoll-gpu-reader"));

@@ -72,6 +72,8 @@ pub struct Faults {
     pub lost: bool,
     /// Another process has it for itself: no new context.
     pub busy: bool,
+    /// It lets nobody listen for its errors: NVML answers an unknown error to whoever asks for events.
+    pub events_refused: bool,
     /// Xid errors so far. An event is delivered for each that is added.
     pub xids: Vec<u64>,
     /// Corrected ECC errors since the driver was loaded.

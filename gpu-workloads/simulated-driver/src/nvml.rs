@@ -488,6 +488,9 @@ pub extern "C" fn nvmlDeviceRegisterEvents(
             return Err(NOT_SUPPORTED);
         }
         let faults = described.faults;
+        if faults.events_refused {
+            return Err(UNKNOWN);
+        }
         let watched = Watched {
             kinds,
             xids: faults.xids.len(),

@@ -14,7 +14,7 @@ use super::driver::DriverArguments;
 use super::resource::{ResourceArguments, resource_name};
 use crate::cdi::{self, Extras, Mount};
 use crate::device_plugin::{Allocation, Inventory, Resource, ServeOptions, serve};
-use crate::driver::{Reader, Reading, State};
+use crate::driver::{Device, Reader, Reading, State};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -78,18 +78,18 @@ pub(super) async fn run(arguments: Arguments, cancel: CancellationToken) -> Resu
     let first = cancel.run_until_cancelled(first_reading(&mut states)).await;
     let Some(Some(reading)) = first else { return Ok(()) };
     let resource = arguments.resource.resource();
-    let allocation = Arc::new(Allocation {
-        cdi_names: cdi_names(&arguments, &reading)?,
-        list_variable: arguments.list_variable.clone(),
-    });
+    let mut names = Names::new(&arguments);
+    names.cover(&reading)?;
+    let (allocation_sender, allocations) = watch::channel(Arc::new(names.allocation.clone()));
     let health = states.borrow().health.clone();
     let inventory = Inventory::new(&resource, &reading, &health, false)
         .map_err(|error| Failure::Input(error.to_string()))?;
     let (sender, inventories) = watch::channel(Arc::new(inventory));
     let resource_name = resource.name.clone();
-    tokio::spawn(cancel.clone().run_until_cancelled_owned(follow(resource, states, sender)));
+    let following = follow(resource, states, sender, names, allocation_sender);
+    tokio::spawn(cancel.clone().run_until_cancelled_owned(following));
     let options = ServeOptions { folder: arguments.folder, resource_name };
-    serve(&options, inventories, allocation, cancel).await.map_err(|error| Failure::Input(error.to_string()))
+    serve(&options, inventories, allocations, cancel).await.map_err(|error| Failure::Input(error.to_string()))
 }
 
 /// Waits for the first reading, as long as it takes: a driver may come up after its node. None if the reader is over.
@@ -97,21 +97,63 @@ async fn first_reading(states: &mut watch::Receiver<State>) -> Option<Arc<Readin
     states.wait_for(|state| state.reading.is_some()).await.ok()?.reading.clone()
 }
 
-fn cdi_names(arguments: &Arguments, reading: &Reading) -> Result<BTreeMap<String, String>, Failure> {
-    let kind = &arguments.cdi_kind;
-    if arguments.cdi_existing {
-        let folders = [arguments.cdi_folder.clone(), PathBuf::from("/etc/cdi")];
-        return cdi::find(kind, &folders, reading).map_err(|error| Failure::Input(error.to_string()));
+/// The names of devices in the Container Device Interface, for all that were seen since the start.
+struct Names {
+    kind: String,
+    folder: PathBuf,
+    existing: bool,
+    driver_root: PathBuf,
+    extras: Extras,
+    /// Each device as it was seen last. One that is away keeps its name, since containers that have it may start anew.
+    seen: BTreeMap<String, Device>,
+    allocation: Allocation,
+}
+
+impl Names {
+    fn new(arguments: &Arguments) -> Self {
+        Self {
+            kind: arguments.cdi_kind.clone(),
+            folder: arguments.cdi_folder.clone(),
+            existing: arguments.cdi_existing,
+            driver_root: arguments.driver_root.clone(),
+            extras: Extras { mounts: arguments.mount.clone(), env: arguments.env.clone() },
+            seen: BTreeMap::new(),
+            allocation: Allocation {
+                cdi_names: BTreeMap::new(),
+                list_variable: arguments.list_variable.clone(),
+            },
+        }
     }
-    let extras = Extras { mounts: arguments.mount.clone(), env: arguments.env.clone() };
-    let files = cdi::driver_files(&arguments.driver_root);
-    let specification = cdi::generate(kind, reading, &files, &extras);
-    let path = cdi::write(&specification, &arguments.cdi_folder).map_err(|error| {
-        Failure::Other(format!("{}: {error}; give another --cdi-folder", arguments.cdi_folder.display()))
-    })?;
-    info!("wrote {}: {} devices", path.display(), specification.devices.len());
-    let name = |device: &cdi::Device| (device.name.clone(), format!("{kind}={}", device.name));
-    Ok(specification.devices.iter().map(name).collect())
+
+    /// Sees to it that every device of a reading has a name, and says whether that is news.
+    fn cover(&mut self, reading: &Reading) -> Result<bool, Failure> {
+        if reading.devices.iter().all(|device| self.allocation.cdi_names.contains_key(&device.uuid)) {
+            return Ok(false);
+        }
+        let mut seen = self.seen.clone();
+        seen.extend(reading.devices.iter().map(|device| (device.uuid.clone(), device.clone())));
+        let mut devices: Vec<Device> = seen.values().cloned().collect();
+        devices.sort_by_key(|device| device.index);
+        self.allocation.cdi_names = self.names(&Reading { devices, ..reading.clone() })?;
+        self.seen = seen;
+        Ok(true)
+    }
+
+    fn names(&self, reading: &Reading) -> Result<BTreeMap<String, String>, Failure> {
+        let kind = &self.kind;
+        if self.existing {
+            let folders = [self.folder.clone(), PathBuf::from("/etc/cdi")];
+            return cdi::find(kind, &folders, reading).map_err(|error| Failure::Input(error.to_string()));
+        }
+        let files = cdi::driver_files(&self.driver_root);
+        let specification = cdi::generate(kind, reading, &files, &self.extras);
+        let path = cdi::write(&specification, &self.folder).map_err(|error| {
+            Failure::Other(format!("{}: {error}; give another --cdi-folder", self.folder.display()))
+        })?;
+        info!("wrote {}: {} devices", path.display(), specification.devices.len());
+        let name = |device: &cdi::Device| (device.name.clone(), format!("{kind}={}", device.name));
+        Ok(specification.devices.iter().map(name).collect())
+    }
 }
 
 /// Advertises anew whatever changes.
@@ -119,10 +161,22 @@ async fn follow(
     resource: Resource,
     mut states: watch::Receiver<State>,
     sender: watch::Sender<Arc<Inventory>>,
+    mut names: Names,
+    allocations: watch::Sender<Arc<Allocation>>,
 ) {
     while states.changed().await.is_ok() {
         let State { reading, health, failure } = states.borrow_and_update().clone();
-        let Some(reading) = reading else { continue };
+        let Some(mut reading) = reading else { continue };
+        // A device has its name before it is advertised: the kubelet may give it away at once.
+        match names.cover(&reading) {
+            Ok(true) => drop(allocations.send_replace(Arc::new(names.allocation.clone()))),
+            Ok(false) => {}
+            Err(error) => {
+                error!("a device is not advertised: {error}");
+                let named = &names.allocation.cdi_names;
+                Arc::make_mut(&mut reading).devices.retain(|device| named.contains_key(&device.uuid));
+            }
+        }
         let before = sender.borrow().clone();
         match Inventory::new(&resource, &reading, &health, failure.is_some()) {
             Ok(inventory) => {

@@ -106,7 +106,7 @@ impl Inventory {
                 Share::Device => 1,
                 Share::Memory { unit } => device.memory_total / unit.max(1),
             },
-            healthy: !lost && health.error(&device.uuid).is_none(),
+            healthy: !lost && health.is_fit(&device.uuid),
             numa_node: device.numa_node,
         });
         let inventory = Self { resource: resource.clone(), devices: devices.collect() };

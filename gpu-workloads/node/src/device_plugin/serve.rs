@@ -72,7 +72,7 @@ pub enum ServeError {
 pub async fn serve(
     options: &ServeOptions,
     inventory: watch::Receiver<Arc<Inventory>>,
-    allocation: Arc<Allocation>,
+    allocation: watch::Receiver<Arc<Allocation>>,
     cancel: CancellationToken,
 ) -> Result<(), ServeError> {
     let own = options.folder.join(options.endpoint());

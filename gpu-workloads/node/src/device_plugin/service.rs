@@ -22,7 +22,7 @@ use crate::api::device_plugin::{
 #[derive(Clone, Debug)]
 pub struct Plugin {
     inventory: watch::Receiver<Arc<Inventory>>,
-    allocation: Arc<Allocation>,
+    allocation: watch::Receiver<Arc<Allocation>>,
     end: CancellationToken,
 }
 
@@ -31,7 +31,7 @@ impl Plugin {
     #[must_use]
     pub fn new(
         inventory: watch::Receiver<Arc<Inventory>>,
-        allocation: Arc<Allocation>,
+        allocation: watch::Receiver<Arc<Allocation>>,
         end: CancellationToken,
     ) -> Self {
         Self { inventory, allocation, end }
@@ -85,10 +85,10 @@ impl DevicePlugin for Plugin {
         &self,
         request: Request<AllocateRequest>,
     ) -> Result<Response<AllocateResponse>, Status> {
-        let inventory = self.current();
+        let (inventory, allocation) = (self.current(), self.allocation.borrow().clone());
         let mut container_responses = Vec::new();
         for container in request.into_inner().container_requests {
-            let response = self.allocation.response(&inventory, &container.devices_ids).map_err(|error| {
+            let response = allocation.response(&inventory, &container.devices_ids).map_err(|error| {
                 warn!("allocation refused: {error}");
                 Status::invalid_argument(error.to_string())
             })?;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use plimsoll_gpu_reader::report::Event;
+use plimsoll_gpu_reader::report::{Event, Unwatched};
 
 /// What an application, not the device, brings about, so that it says nothing of the device: errors in the graphics engine, faults of
 /// memory access, resets of a channel, preemptive clean-ups, video processor and context switch time-outs. The device plugin
@@ -18,6 +18,10 @@ pub struct Health {
     broken: BTreeMap<String, u64>,
     /// An error that concerns every device.
     all: Option<u64>,
+    /// Devices whose errors can not be heard, since the reader of the driver was started last.
+    unwatched: BTreeSet<String>,
+    /// Whether that is so of every device.
+    all_unwatched: bool,
 }
 
 impl Health {
@@ -38,6 +42,26 @@ impl Health {
             None if self.all.is_some() => false,
             None => self.all.replace(event.xid).is_none(),
         }
+    }
+
+    /// Takes into account that a device's errors can not be heard.
+    pub fn unwatched(&mut self, device: &Unwatched) {
+        match &device.uuid {
+            Some(uuid) => drop(self.unwatched.insert(uuid.clone())),
+            None => self.all_unwatched = true,
+        }
+    }
+
+    /// Forgets whose errors can not be heard, as a reader is started that will say it anew.
+    pub fn listens_anew(&mut self) {
+        self.unwatched.clear();
+        self.all_unwatched = false;
+    }
+
+    /// Whether a device may be given away: it had no error, and would be heard if it had one.
+    #[must_use]
+    pub fn is_fit(&self, uuid: &str) -> bool {
+        self.error(uuid).is_none() && !self.all_unwatched && !self.unwatched.contains(uuid)
     }
 
     /// The error for which a device is not to be given away; none if it may be.
@@ -67,6 +91,22 @@ mod tests {
         assert_eq!((health.error("a"), health.error("b")), (Some(79), None));
         assert!(health.observe(&event(None, 74)));
         assert_eq!(health.error("b"), Some(74));
+    }
+
+    #[test]
+    fn who_would_not_be_heard_is_not_fit_until_listening_begins_anew() {
+        let unwatched = |uuid: Option<&str>| Unwatched { uuid: uuid.map(str::to_owned), why: String::new() };
+        let mut health = Health::default();
+        health.unwatched(&unwatched(Some("a")));
+        assert!(!health.is_fit("a") && health.is_fit("b"));
+        health.listens_anew();
+        assert!(health.is_fit("a"));
+        health.unwatched(&unwatched(None));
+        assert!(!health.is_fit("a") && !health.is_fit("b"));
+        health.listens_anew();
+        health.observe(&event(Some("a"), 79));
+        health.listens_anew();
+        assert!(!health.is_fit("a"), "an error stays");
     }
 
     #[test]

@@ -12,5 +12,5 @@ mod health;
 mod reader;
 
 pub use health::{DEFAULT_IGNORED_XIDS, Health};
-pub use plimsoll_gpu_reader::report::{Device, Event, Process, Reading, Report};
+pub use plimsoll_gpu_reader::report::{Device, Event, Process, Reading, Report, Unwatched};
 pub use reader::{Reader, ReaderOptions, State};

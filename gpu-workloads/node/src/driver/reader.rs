@@ -92,6 +92,11 @@ async fn keep_running(options: ReaderOptions, sender: watch::Sender<State>) {
 /// Runs the program once and says why it is over.
 async fn run(options: &ReaderOptions, sender: &watch::Sender<State>) -> String {
     let program = options.program.display();
+    sender.send_if_modified(|state| {
+        state.health.listens_anew();
+        // Nobody is to look before the program has said whom it hears.
+        false
+    });
     let spawned = Command::new(&options.program)
         .args(&options.arguments)
         .stdin(Stdio::null())
@@ -194,6 +199,14 @@ fn take(report: Report, sender: &watch::Sender<State>) {
             } else {
                 info!("{device}: Xid {}", event.xid);
             }
+        }
+        Report::Unwatched(device) => {
+            let name = device.uuid.as_deref().unwrap_or("all devices");
+            warn!(
+                "{name}: its errors can not be listened for ({}): it is given to no further pod",
+                device.why
+            );
+            sender.send_modify(|state| state.health.unwatched(&device));
         }
         Report::Failure(_) => {}
     }
