@@ -16,11 +16,13 @@ const SOON: Duration = Duration::from_secs(30);
 const GREEDY: &str = "11111111-1111-4111-8111-111111111111";
 const LARGE: &str = "22222222-2222-4222-8222-222222222222";
 
+const FURTHER: &str = "44444444-4444-4444-8444-444444444444";
+
 /// A node with a device of 16 GiB, and processes of pods on it.
 struct Node {
     folder: TempDir,
     driver: Arc<Driver>,
-    device: Arc<Mutex<Value>>,
+    devices: Arc<Mutex<Vec<Value>>>,
     server: ApiServer,
 }
 
@@ -30,25 +32,16 @@ impl Node {
         let folder = tempfile::tempdir().expect("a folder");
         server.add_pod("greedy", GREEDY, 1000, 2);
         server.add_pod("large", LARGE, 0, 9);
-        for (pid, uid) in [(101, GREEDY), (102, LARGE)] {
-            let process = folder.path().join("proc").join(pid.to_string());
-            fs::create_dir_all(&process).expect("a folder");
-            let text = format!("0::/kubepods/burstable/pod{uid}/{}\n", container_id(uid));
-            fs::write(process.join("cgroup"), text).expect("a file");
-        }
-        let node = Self {
-            folder,
-            driver: Arc::new(Driver::new()),
-            device: Arc::new(Mutex::new(Value::Null)),
-            server,
-        };
+        let node = Self { folder, driver: Arc::new(Driver::new()), devices: Arc::default(), server };
+        node.add_process(101, GREEDY);
+        node.add_process(102, LARGE);
         node.uses(&[(101, 6), (102, 9)]);
-        let (driver, device) = (Arc::downgrade(&node.driver), node.device.clone());
+        let (driver, devices) = (Arc::downgrade(&node.driver), node.devices.clone());
         std::thread::spawn(move || {
             while let Some(driver) = driver.upgrade() {
-                let device = device.lock().expect("unpoisoned").clone();
-                if !device.is_null() {
-                    driver.say(&reading(true, &[device]));
+                let devices = devices.lock().expect("unpoisoned").clone();
+                if !devices.is_empty() {
+                    driver.say(&reading(true, &devices));
                 }
                 drop(driver);
                 std::thread::sleep(Duration::from_millis(100));
@@ -57,12 +50,28 @@ impl Node {
         node
     }
 
+    /// Adds a process of a pod.
+    fn add_process(&self, pid: u32, uid: &str) {
+        let process = self.folder.path().join("proc").join(pid.to_string());
+        fs::create_dir_all(&process).expect("a folder");
+        let text = format!("0::/kubepods/burstable/pod{uid}/{}\n", container_id(uid));
+        fs::write(process.join("cgroup"), text).expect("a file");
+    }
+
     /// From now on these processes hold so many GiB.
     fn uses(&self, processes: &[(u32, u64)]) {
-        let mut device = support::device(0, 16, processes.iter().map(|(_, used)| used).sum());
-        let process = |(pid, used): &(u32, u64)| json!({"pid": pid, "memoryUsed": used << 30});
-        device["processes"] = processes.iter().map(process).collect();
-        *self.device.lock().expect("unpoisoned") = device;
+        self.uses_of_each(&[processes]);
+    }
+
+    /// The same of several devices.
+    fn uses_of_each(&self, devices: &[&[(u32, u64)]]) {
+        let device = |(index, processes): (u32, &&[(u32, u64)])| {
+            let mut device = support::device(index, 16, processes.iter().map(|(_, used)| used).sum());
+            let process = |(pid, used): &(u32, u64)| json!({"pid": pid, "memoryUsed": used << 30});
+            device["processes"] = processes.iter().map(process).collect();
+            device
+        };
+        *self.devices.lock().expect("unpoisoned") = (0..).zip(devices).map(device).collect();
     }
 
     fn evictor(&self, arguments: &[&str]) -> Program {
@@ -208,18 +217,49 @@ async fn restarted_in_the_middle_it_evicts_nobody_twice_and_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_between_condition_and_eviction_it_goes_on_with_the_same_pod() {
+async fn one_that_goes_first_on_two_devices_is_evicted_once() {
+    let node = Node::new(ApiServer::start().await).await;
+    node.uses_of_each(&[&[(101, 6), (102, 9)], &[(101, 15)]]);
+    let evictor = node.evictor(&[]);
+    eventually(SOON, "an eviction", || !node.evicted().is_empty());
+    node.server.looks(10, SOON).await;
+    assert_eq!(node.evicted(), ["/api/v1/namespaces/shop/pods/greedy/eviction"], "{}", evictor.errors());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_made_anew_gets_its_condition_back() {
+    let node = Node::new(ApiServer::start().await).await;
+    node.uses(&[(102, 9)]);
+    let _evictor = node.evictor(&["--condition-heartbeat=300ms"]);
+    let written = || {
+        let requests = node.server.requests();
+        let ours = requests.into_iter().filter(|request| request.path == "/api/v1/nodes/worker/status");
+        ours.map(|request| request.body["status"]["conditions"][0].clone()).collect::<Vec<_>>()
+    };
+    eventually(SOON, "the condition is written again and again", || written().len() >= 3);
+    let since: Vec<Value> = written().iter().map(|one| one["lastTransitionTime"].clone()).collect();
+    assert!(since.iter().all(|time| *time == since[0]), "it has not changed since: {since:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_before_the_eviction_was_granted_its_successor_takes_the_condition_back() {
     let node = Node::new(ApiServer::start().await).await;
     node.server.always_answer((429, 60));
     let mut evictor = node.evictor(&[]);
     eventually(SOON, "a refusal", || !node.evicted().is_empty());
     evictor.kill();
+    assert_eq!(node.condition("greedy")["status"], "True");
+    // While nobody looked, another pod has come to be the first. Only the condition tells that greedy was to go.
+    node.server.add_pod("further", FURTHER, -1000, 1);
+    node.add_process(103, FURTHER);
+    node.uses(&[(101, 3), (102, 9), (103, 3)]);
     node.server.always_answer((201, 0));
-    let _evictor = node.evictor(&[]);
+    let evictor = node.evictor(&[]);
     eventually(SOON, "an eviction that is granted", || {
-        !node.server.pod("greedy")["metadata"]["deletionTimestamp"].is_null()
+        !node.server.pod("further")["metadata"]["deletionTimestamp"].is_null()
     });
-    assert!(node.evicted().iter().all(|path| path.contains("/greedy/")), "{:?}", node.evicted());
+    eventually(SOON, "the condition is taken back", || node.condition("greedy")["status"] == "False");
+    assert!(node.server.pod("greedy")["metadata"]["deletionTimestamp"].is_null(), "{}", evictor.errors());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -262,7 +302,7 @@ async fn a_dry_run_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_figures_nobody_is_evicted() {
     let node = Node::new(ApiServer::start().await).await;
-    *node.device.lock().expect("unpoisoned") = Value::Null;
+    node.devices.lock().expect("unpoisoned").clear();
     node.driver.say(&json!({"failure": "Xid 79: the device fell off the bus"}).to_string());
     let evictor = node.evictor(&[]);
     eventually(SOON, "the node's condition", || {

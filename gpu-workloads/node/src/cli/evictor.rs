@@ -45,6 +45,9 @@ pub(super) struct Arguments {
     /// How often to look.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
     interval: Duration,
+    /// How often the node's condition is written though it has not changed, for a Node that was made anew.
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = positive_duration)]
+    condition_heartbeat: Duration,
     /// How long the API server may take to answer.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = positive_duration)]
     api_timeout: Duration,
@@ -102,6 +105,7 @@ pub(super) async fn run(arguments: Arguments, cancel: CancellationToken) -> Resu
         silence,
         proc: arguments.proc,
         pod_resources: (!arguments.no_pod_resources).then_some(arguments.pod_resources),
+        heartbeat: arguments.condition_heartbeat,
         dry_run: arguments.dry_run,
     };
     let reader = Reader::start(reader, cancel.clone());

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use plimsoll_eviction::manager::POD_CLEANUP_POLL_INTERVAL;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -39,6 +39,8 @@ pub struct AgentOptions {
     pub proc: PathBuf,
     /// The kubelet's socket for what pods were given; none to go by what pods request.
     pub pod_resources: Option<PathBuf>,
+    /// How often the node's condition is written though it is what it was: a Node that was deleted and made anew has none.
+    pub heartbeat: Duration,
     /// Whether to say who would be evicted, and change nothing.
     pub dry_run: bool,
 }
@@ -56,10 +58,20 @@ pub struct Agent {
     reclaiming: BTreeSet<String>,
     /// Pods whose event of an eviction was made by this process.
     told: BTreeSet<String>,
-    /// The node's condition as the API server has it, and since when it is so.
-    node_condition: Option<NodePressure>,
+    /// The node's condition as it was written last.
+    node_condition: Option<NodeCondition>,
     /// What was said last of each thing that may go on for long, so that it is said once.
     said: HashMap<&'static str, String>,
+}
+
+/// The node's condition as the API server was told it.
+#[derive(Debug)]
+struct NodeCondition {
+    pressure: NodePressure,
+    /// Since when it is so.
+    since: Timestamp,
+    /// When it was written.
+    written: Instant,
 }
 
 /// What one look saw, besides devices.
@@ -169,7 +181,7 @@ impl Agent {
         self.say("driver", None);
         self.metrics.driver(true);
         self.metrics.simulated(reading.simulated);
-        let surroundings = self.surroundings(&reading, pods.unwrap_or_default()).await;
+        let mut surroundings = self.surroundings(&reading, pods.unwrap_or_default()).await;
         if known {
             self.attempts.keep(|uid| surroundings.pods.contains_key(uid));
             self.told.retain(|uid| surroundings.pods.contains_key(uid));
@@ -178,7 +190,7 @@ impl Agent {
         let mut victims = BTreeSet::new();
         let mut pause = interval;
         for device in &reading.devices {
-            let (pressure, victim, next) = self.look(device, reading.time, &surroundings, known).await;
+            let (pressure, victim, next) = self.look(device, reading.time, &mut surroundings, known).await;
             if pressure {
                 pressed.push(device.uuid.clone());
             }
@@ -237,7 +249,7 @@ impl Agent {
         &mut self,
         device: &Device,
         time: Timestamp,
-        surroundings: &Surroundings,
+        surroundings: &mut Surroundings,
         known: bool,
     ) -> (bool, Option<String>, Duration) {
         let now = Timestamp::now();
@@ -271,6 +283,7 @@ impl Agent {
             }
             Decision::Evict(victim) => {
                 self.evict(&device.uuid, victim, pods, now).await;
+                // The next device of this look goes by what has come of it.
                 POD_CLEANUP_POLL_INTERVAL.min(interval)
             }
             Decision::Nothing | Decision::AwaitRetry { .. } => interval,
@@ -318,7 +331,7 @@ impl Agent {
         &mut self,
         device: &str,
         victim: &Victim,
-        pods: &BTreeMap<String, NodePod>,
+        pods: &mut BTreeMap<String, NodePod>,
         now: Timestamp,
     ) {
         let name = format!("{}/{}", victim.namespace, victim.name);
@@ -341,6 +354,12 @@ impl Agent {
                         self.told.insert(victim.uid.clone());
                     }
                 }
+                if let Some(pod) = pods.get_mut(&victim.uid) {
+                    let grace = victim.grace_period_seconds;
+                    let deadline = now.checked_add(SignedDuration::from_secs(grace)).unwrap_or(now);
+                    pod.deletion = Some((deadline, grace));
+                    pod.evicting = Some(victim.message.clone());
+                }
             }
             EvictionAnswer::Forbidden { message, retry_after } => {
                 self.metrics.api(true);
@@ -357,6 +376,7 @@ impl Agent {
                 self.metrics.api(true);
                 self.metrics.answered(device, "gone");
                 info!("{device}: {name} was to be evicted and is gone");
+                pods.remove(&victim.uid);
             }
             EvictionAnswer::Failed(failure) => {
                 self.metrics.answered(device, "failed");
@@ -391,13 +411,21 @@ impl Agent {
     }
 
     async fn set_node_condition(&mut self, pressure: NodePressure) {
-        if self.options.dry_run || self.node_condition.as_ref() == Some(&pressure) {
+        if self.options.dry_run {
             return;
         }
-        let set = self.cluster.set_node_condition(&pressure, Timestamp::now()).await;
+        let before = self.node_condition.as_ref().filter(|before| before.pressure == pressure);
+        if before.is_some_and(|before| before.written.elapsed() < self.options.heartbeat) {
+            return;
+        }
+        let news = before.is_none();
+        let since = before.map_or_else(Timestamp::now, |before| before.since);
+        let set = self.cluster.set_node_condition(&pressure, since).await;
         if self.api(set).is_some() {
-            info!("node condition: {pressure:?}");
-            self.node_condition = Some(pressure);
+            if news {
+                info!("node condition: {pressure:?}");
+            }
+            self.node_condition = Some(NodeCondition { pressure, since, written: Instant::now() });
         }
     }
 }

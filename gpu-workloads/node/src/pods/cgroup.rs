@@ -139,9 +139,12 @@ mod tests {
     }
 
     #[test]
-    fn this_process_is_read_or_is_in_no_pod() {
-        // Whichever it is, a process that can not be there is in none.
-        let _ = of_process(Path::new("/proc"), std::process::id());
-        assert_eq!(of_process(Path::new("/proc"), u32::MAX), None);
+    fn a_process_is_read_where_proc_is_said_to_be() {
+        let proc = tempfile::tempdir().expect("a folder");
+        fs::create_dir(proc.path().join("7")).expect("a folder");
+        let text = format!("0::/kubepods/burstable/pod{UID}/{CONTAINER}\n");
+        fs::write(proc.path().join("7/cgroup"), text).expect("a file");
+        assert_eq!(of_process(proc.path(), 7), found(UID, Some(CONTAINER)));
+        assert_eq!(of_process(proc.path(), 8), None, "it is gone");
     }
 }
