@@ -225,19 +225,19 @@ impl Node<'_> {
 
     /// A bystander alone, then beside a filler that takes all there is and holds it.
     fn beside(&self, uuid: &str) -> Result<Vec<Check>, RunError> {
-        let seconds = self.work.beside.as_secs();
-        let bystander = |seconds: u64| {
-            let duration = format!("{seconds}s");
+        let limit = self.work.beside + LIMIT;
+        let bystander = |duration: Duration| {
+            let duration = format!("{}s", duration.as_secs());
             self.start(&["bystander", "--device", uuid, "--interval", "20ms", "--duration", &duration])
         };
-        let alone = bystander(seconds)?.finish(self.work.beside + LIMIT);
-        // It begins first, so that it has its memory, and ends last.
-        let mut beside = bystander(seconds + 2)?;
+        let alone = bystander(self.work.beside)?.finish(limit);
+        // It begins first, so that it has its memory, and goes on until the filler has ended, however long that takes to fill.
+        let mut beside = bystander(limit + limit)?;
         beside.wait_for(|line| line.contains("bystander-start"), LIMIT);
-        let hold = format!("{seconds}s");
-        let filler =
-            self.filler(&["--fill-to-oom", "--device", uuid, "--hold", &hold], self.work.beside + LIMIT)?;
-        Ok(judge::isolation(&alone, &beside.finish(self.work.beside + LIMIT), &filler))
+        let hold = format!("{}s", self.work.beside.as_secs());
+        let filler = self.filler(&["--fill-to-oom", "--device", uuid, "--hold", &hold], limit)?;
+        beside.signal(Signal::TERM);
+        Ok(judge::isolation(&alone, &beside.finish(LIMIT), &filler))
     }
 }
 

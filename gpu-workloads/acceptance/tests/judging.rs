@@ -5,6 +5,7 @@ use plimsoll_acceptance::declaration::Declaration;
 use plimsoll_acceptance::judge;
 use plimsoll_acceptance::program::Ran;
 use plimsoll_acceptance::report::{Check, Outcome};
+use plimsoll_gpu_hog::conformance;
 use plimsoll_gpu_hog::inventory::{Cuda, CudaDevice, Inventory, Nvml, Told};
 use plimsoll_gpu_hog::management::{Facts, Process};
 use serde_json::{Value, json};
@@ -122,32 +123,87 @@ fn what_is_taken_comes_back_over_all_cycles_together() {
     }
 }
 
-fn bystander(rounds: u64, errors: u64, median: f64) -> Ran {
-    ran(&[json!({
-        "v": 1, "kind": "bystander-final", "at": "2026-01-02T03:04:05Z", "elapsed": 1.0, "uuid": "GPU-1",
-        "holds": 1, "rounds": rounds, "errors": errors, "differing": 0,
-        "message": if errors > 0 { json!("it failed") } else { Value::Null },
-        "latency": {"least": median, "median": median, "p99": median, "most": median},
-    })])
+/// A time so many seconds after a minute.
+fn second(second: u64) -> String {
+    format!("2026-01-02T03:04:{second:02}Z")
+}
+
+/// A bystander that reports each second from one to another, with 10 rounds in each and the same median.
+fn bystander(seconds: std::ops::RangeInclusive<u64>, errors: u64, median: f64) -> Ran {
+    let (first, last) = (*seconds.start(), *seconds.end());
+    let lines: Vec<Value> = seconds
+        .map(|at| {
+            let kind = match at {
+                _ if at == last => "bystander-final",
+                _ if at == first => "bystander-start",
+                _ => "bystander",
+            };
+            json!({
+                "v": 1, "kind": kind, "at": second(at), "elapsed": 1.0, "uuid": "GPU-1", "holds": 1,
+                "rounds": (at - first) * 10, "errors": errors, "differing": 0,
+                "message": if errors > 0 { json!("it failed") } else { Value::Null },
+                "latency": {"least": median, "median": median, "p99": median, "most": median},
+            })
+        })
+        .collect();
+    ran(&lines)
+}
+
+/// A filler that said at these seconds that it holds the card.
+fn full(seconds: &[u64]) -> Ran {
+    let held = |at: &u64| {
+        let mut report = report("held", 79 * GI, 0, 0);
+        report["at"] = json!(second(*at));
+        report
+    };
+    ran(&seconds.iter().map(held).chain([report("final", 0, 0, 0)]).collect::<Vec<_>>())
 }
 
 #[test]
 fn a_bystander_is_left_alone_or_not() {
-    let full = filled(79, 0);
-    let checks = judge::isolation(&bystander(100, 0, 0.001), &bystander(90, 0, 0.002), &full);
+    let alone = bystander(0..=5, 0, 0.001);
+    let checks = judge::isolation(&alone, &bystander(10..=20, 0, 0.002), &full(&[12, 13, 15]));
     assert!(judge::all_passed(&checks), "{checks:?}");
-    let checks = judge::isolation(&bystander(100, 0, 0.001), &bystander(90, 2, 0.011), &full);
-    assert_outcome(&checks[0], Outcome::Failed, "90 rounds, 2 errors, 0 elements that differ: it failed");
-    assert_outcome(&checks[1], Outcome::Failed, "median 1.000 ms alone and 11.000 ms beside");
-    let idle = judge::isolation(&bystander(100, 0, 0.001), &bystander(0, 0, 0.001), &full);
-    assert_eq!(idle[0].outcome, Outcome::Failed);
+    assert_outcome(
+        &checks[0],
+        Outcome::Passed,
+        "100 rounds, 0 errors, 0 elements that differ; 30 of the rounds",
+    );
+    let slow = judge::isolation(&alone, &bystander(10..=20, 0, 0.011), &full(&[12, 13, 15]));
+    assert_outcome(&slow[0], Outcome::Passed, "");
+    assert_outcome(&slow[1], Outcome::Failed, "median 1.000 ms alone and 11.000 ms while the card was full");
+    let wrong = judge::isolation(&alone, &bystander(10..=20, 2, 0.001), &full(&[12, 13, 15]));
+    assert_outcome(&wrong[0], Outcome::Failed, "100 rounds, 2 errors, 0 elements that differ: it failed");
     // Without a full card there was nothing to be left alone by.
-    for check in judge::isolation(&bystander(1, 0, 0.1), &bystander(1, 0, 0.1), &failed("error: busy", 1)) {
+    for check in judge::isolation(&alone, &bystander(10..=20, 0, 0.1), &failed("error: busy", 1)) {
         assert_outcome(&check, Outcome::CouldNotCheck, "the filler did not fill the card: busy");
     }
-    for check in judge::isolation(&bystander(1, 0, 0.1), &failed("", 1), &full) {
+    for check in judge::isolation(&alone, &failed("", 1), &full(&[12, 15])) {
         assert_outcome(&check, Outcome::Failed, "the bystander did not end as it should");
     }
+}
+
+#[test]
+fn what_a_bystander_did_before_the_card_was_full_is_no_evidence() {
+    let alone = bystander(0..=5, 0, 0.001);
+    // It had ended when the filler was done; the card was full for less than from one report to the next; the only
+    // report meanwhile is the last, which tells of everything before, too.
+    for (beside, filler) in [
+        (bystander(10..=20, 0, 0.001), full(&[21, 25])),
+        (bystander(10..=20, 0, 0.001), full(&[12])),
+        (bystander(10..=20, 0, 0.001), full(&[19, 30])),
+    ] {
+        for check in judge::isolation(&alone, &beside, &filler) {
+            assert_outcome(&check, Outcome::CouldNotCheck, "tells of no time that lies within");
+        }
+    }
+    // Slow while it was full and fast before and after is slow.
+    let mut beside = bystander(10..=30, 0, 0.001);
+    for line in &mut beside.lines[3..=5] {
+        *line = line.replace("0.001", "0.1");
+    }
+    let checks = judge::isolation(&alone, &beside, &full(&[12, 13, 15]));
+    assert_outcome(&checks[1], Outcome::Failed, "100.000 ms while the card was full");
 }
 
 fn card(name: &str, memory: u64) -> CudaDevice {
@@ -262,8 +318,18 @@ fn errors_that_are_counted_meanwhile_speak_against_it() {
 #[test]
 fn the_list_of_calls_is_passed_whole() {
     let call = |outcome: &str| json!({"name": "a call", "outcome": outcome, "seen": "x"});
-    let whole = ran(&[call("passed"), call("could-not-check")]);
-    assert_eq!(judge::conformance(&whole).outcome, Outcome::Passed);
+    let nvml = json!({"name": conformance::NVML, "outcome": "could-not-check", "seen": "x"});
+    let whole = ran(&[call("passed"), nvml.clone()]);
+    assert_outcome(
+        &judge::conformance(&whole),
+        Outcome::Passed,
+        "1 calls of the list; could not be made: NVML knows",
+    );
+    // Nothing that could be checked is no pass.
+    assert_eq!(judge::conformance(&ran(&[nvml])).outcome, Outcome::Failed);
+    for list in [vec![call("could-not-check")], vec![call("passed"), call("could-not-check")]] {
+        assert_outcome(&judge::conformance(&ran(&list)), Outcome::CouldNotCheck, "could not be made: a call");
+    }
     let part = judge::conformance(&ran(&[call("passed"), call("failed")]));
     assert_outcome(&part, Outcome::Failed, "a call: x");
     // A list that was cut off.

@@ -187,7 +187,7 @@ impl Bystander {
 /// How often it reports.
 const REPORT: Duration = Duration::from_secs(1);
 
-/// Works until told to end, or until the time is over.
+/// Works at an interval until told to end, until the time is over, or, with `end_on_error`, until a round fails.
 ///
 /// # Errors
 ///
@@ -195,8 +195,8 @@ const REPORT: Duration = Duration::from_secs(1);
 pub fn run(
     context: Context,
     amount: u64,
-    interval: Duration,
-    duration: Option<Duration>,
+    (interval, duration): (Duration, Option<Duration>),
+    end_on_error: bool,
     simulated: bool,
 ) -> Result<ExitCode, String> {
     let mut signals = Signals::install().map_err(|error| format!("can not handle signals: {error}"))?;
@@ -216,6 +216,9 @@ pub fn run(
             break wish;
         }
         bystander.round();
+        if end_on_error && bystander.failed() {
+            break None;
+        }
         if started.elapsed() >= next_report {
             say(&bystander.report(Kind::Bystander));
             next_report = started.elapsed() + REPORT;

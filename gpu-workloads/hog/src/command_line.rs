@@ -157,6 +157,9 @@ enum Action {
         /// Which device, by index or UUID [default: the first]
         #[arg(long)]
         device: Option<String>,
+        /// Make no calls, but compare two lists that were made: say what the drivers answered otherwise, and end with code 1 if anything
+        #[arg(long, num_args = 2, value_names = ["FILE", "FILE"], conflicts_with = "device")]
+        compare: Option<Vec<PathBuf>>,
     },
     /// Give the running filler another amount or rate
     Set {
@@ -187,8 +190,11 @@ struct BystanderArguments {
     #[arg(long, value_name = "DURATION", default_value = "forever")]
     duration: String,
     /// Which device, by index or UUID [default: the first]
-    #[arg(long)]
+    #[arg(long, env = "PLIMSOLL_GPU_DEVICES")]
     device: Option<String>,
+    /// End as soon as a round of work fails, instead of counting what fails
+    #[arg(long)]
+    end_on_error: bool,
 }
 
 #[derive(Debug, Args)]
@@ -216,7 +222,8 @@ impl CommandLine {
             Some(Action::Devices) => libraries.devices(),
             Some(Action::Bystander(arguments)) => arguments.run(&libraries),
             Some(Action::Cycles { count, device }) => libraries.cycles(count, device.as_deref()),
-            Some(Action::Conformance { device }) => libraries.conformance(device.as_deref()),
+            Some(Action::Conformance { compare: Some(files), .. }) => compare(&files),
+            Some(Action::Conformance { device, .. }) => libraries.conformance(device.as_deref()),
             Some(Action::Set { amount, rate, reach }) => {
                 reach.ask(&Command::Set(TypedCourse { amount, rate, start_at: None }))
             }
@@ -315,6 +322,27 @@ impl Libraries {
         });
         Ok(ExitCode::from(if passed { session::EXIT_ENDED } else { session::EXIT_FAILED }))
     }
+}
+
+/// Compares lists of calls that were made before.
+fn compare(files: &[PathBuf]) -> Result<ExitCode, Refusal> {
+    let mut lists = Vec::new();
+    for file in files {
+        let name = file.display().to_string();
+        let text = std::fs::read_to_string(file).map_err(|error| format!("{name}: {error}"))?;
+        let checks: Result<Vec<conformance::Check>, _> = text.lines().map(serde_json::from_str).collect();
+        let checks = checks.map_err(|error| format!("{name}: no list of calls: {error}"))?;
+        if checks.is_empty() {
+            return Err(format!("{name}: no calls are in it"));
+        }
+        lists.push((name, checks));
+    }
+    let [(one, first), (other, second)] = &lists[..] else { return Err("two lists are compared".to_owned()) };
+    let differences = conformance::differences((one, first), (other, second));
+    for difference in &differences {
+        println!("{difference}");
+    }
+    Ok(ExitCode::from(if differences.is_empty() { session::EXIT_ENDED } else { session::EXIT_FAILED }))
 }
 
 /// The devices that were asked for.
@@ -432,7 +460,7 @@ impl BystanderArguments {
         };
         let (context, simulated) = libraries.context(self.device.as_deref(), true)?;
         let amount = amount.of(context.device.total);
-        bystander::run(context, amount, interval, until, simulated)
+        bystander::run(context, amount, (interval, until), self.end_on_error, simulated)
     }
 }
 

@@ -37,6 +37,36 @@ pub enum Outcome {
     CouldNotCheck,
 }
 
+/// The one check of the list that a machine may not let anybody make: in a PID namespace of its own NVML does not say what a
+/// process holds.
+pub const NVML: &str = "NVML knows the device and this process";
+
+/// How two drivers answered otherwise, in a sentence each: the first named `one`, the second `other`. What one of them could not be asked says
+/// nothing of the other.
+pub fn differences((one, first): (&str, &[Check]), (other, second): (&str, &[Check])) -> Vec<String> {
+    let find = |checks: &[Check], name: &str| checks.iter().find(|check| check.name == name).cloned();
+    let mut names: Vec<&str> = first.iter().chain(second).map(|check| check.name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let difference = |name: &str| {
+        let word = |check: &Option<Check>| {
+            check
+                .as_ref()
+                .map_or("not asked".to_owned(), |check| format!("{:?}: {}", check.outcome, check.seen))
+        };
+        let (left, right) = (find(first, name), find(second, name));
+        let alike = match (&left, &right) {
+            (Some(left), Some(right)) => {
+                let unseen = Outcome::CouldNotCheck;
+                left.outcome == right.outcome || left.outcome == unseen || right.outcome == unseen
+            }
+            _ => false,
+        };
+        (!alike).then(|| format!("{name}: {one} {}, {other} {}", word(&left), word(&right)))
+    };
+    names.into_iter().filter_map(difference).collect()
+}
+
 /// What a step answers: what it saw, and whether that is as it must be.
 type Seen = Result<(Option<bool>, String), CudaError>;
 
@@ -79,7 +109,7 @@ pub fn run(
     if !check("kernels are loaded from PTX", loaded.map(|()| (Some(true), String::new()))) {
         return passed;
     }
-    check("NVML knows the device and this process", nvml(management, &context));
+    check(NVML, nvml(management, &context));
     check("an allocation takes as much as it says, and gives it back", exact(&context));
     check("more than there is answers that memory is out, and nothing is taken", too_much(&context));
     check("the pattern reads back as it is computed here", pattern(&context));
@@ -208,4 +238,27 @@ fn busy(context: &Context) -> Seen {
     stream.synchronize()?;
     let took = began.elapsed();
     Ok((Some(took >= Duration::from_millis(45)), format!("{took:?} for 50ms")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(name: &str, outcome: Outcome, seen: &str) -> Check {
+        Check { stamp: None, name: name.to_owned(), outcome, seen: seen.to_owned() }
+    }
+
+    #[test]
+    fn drivers_differ_by_what_they_answered_and_not_by_what_could_not_be_asked() {
+        use Outcome::{CouldNotCheck, Failed, Passed};
+        let card =
+            [check("a", Passed, "1"), check(NVML, CouldNotCheck, "a container"), check("b", Passed, "")];
+        let simulated = [check("a", Passed, "2"), check(NVML, Passed, ""), check("b", Passed, "")];
+        assert!(differences(("card", &card), ("simulated", &simulated)).is_empty());
+        let wrong = [check("a", Failed, "no"), check(NVML, Passed, "")];
+        assert_eq!(
+            differences(("card", &card), ("simulated", &wrong)),
+            ["a: card Passed: 1, simulated Failed: no", "b: card Passed: , simulated not asked"]
+        );
+    }
 }

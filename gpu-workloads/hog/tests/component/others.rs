@@ -1,7 +1,7 @@
 //! The bystander, the cycles and the list of calls.
 
 use plimsoll_gpu_hog::bystander::{self, Report};
-use plimsoll_gpu_hog::conformance::{Check, Outcome};
+use plimsoll_gpu_hog::conformance::{self, Check, Outcome};
 use plimsoll_gpu_hog::cycles::Cycle;
 use plimsoll_hog::report::{Kind, Simulated};
 use rustix::process::Signal;
@@ -38,6 +38,18 @@ fn a_bystander_counts_what_fails() {
     let failed = bystander.wait_until(|report| report.errors > 0);
     assert!(failed.message.unwrap().contains("CUDA_ERROR_LAUNCH_FAILED (719)"));
     bystander.signal(Signal::TERM);
+    assert_eq!(bystander.ended().code(), Some(4));
+}
+
+#[test]
+fn a_bystander_may_end_with_the_first_failure() {
+    let mut machine = Machine::with(1);
+    let mut bystander: Running<Report> =
+        Running::start(machine.command(&["bystander", "--interval", "10ms", "--end-on-error"]));
+    bystander.wait_until(|report| report.kind == bystander::Kind::Bystander);
+    machine.change(|node| node.devices[0].faults.lost = true);
+    let last = bystander.wait_until(|report| report.kind == bystander::Kind::BystanderFinal);
+    assert_eq!(last.errors, 1);
     assert_eq!(bystander.ended().code(), Some(4));
 }
 
@@ -86,6 +98,7 @@ fn drivers_answer_as_the_workloads_rely_on() {
         real_checks.iter().all(|check| check.outcome != Outcome::Failed && check.stamp.is_none()),
         "{real_checks:?}"
     );
-    let names = |checks: &[Check]| checks.iter().map(|check| check.name.clone()).collect::<Vec<_>>();
-    assert_eq!(names(&real_checks), names(&simulated_checks));
+    let differences =
+        conformance::differences(("card", &real_checks), ("simulated driver", &simulated_checks));
+    assert!(differences.is_empty(), "{differences:?}");
 }
