@@ -91,9 +91,18 @@ pub fn eviction_message(
     };
     let offending_pod = offending_pod(resource, pod, stats);
     let containers = offending_containers(resource, pod, stats);
+    let message = PodMessage::NodeLow { resource, figures, pod: offending_pod, containers };
+    let annotations = annotations(&message);
+    (message, annotations)
+}
+
+/// The annotations of an event that says this; none where it names no resource. Upstream: `evictionMessage`.
+#[must_use]
+pub fn annotations(message: &PodMessage) -> Annotations {
     let mut annotations = Annotations::new();
+    let PodMessage::NodeLow { resource, pod, containers, .. } = message else { return annotations };
     let mut annotate = |key: &str, value: String| annotations.insert(key.to_owned(), value);
-    if let Some(pod) = &offending_pod {
+    if let Some(pod) = pod {
         annotate(annotation::OFFENDING_POD, pod.name.clone());
         annotate(annotation::OFFENDING_POD_USAGE, pod.usage.to_string());
     }
@@ -101,5 +110,5 @@ pub fn eviction_message(
     annotate(annotation::OFFENDING_CONTAINERS, joined(|container| container.name.clone()));
     annotate(annotation::OFFENDING_CONTAINERS_USAGE, joined(|container| container.usage.to_string()));
     annotate(annotation::STARVED_RESOURCE, resource.to_string());
-    (PodMessage::NodeLow { resource, figures, pod: offending_pod, containers }, annotations)
+    annotations
 }

@@ -20,8 +20,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("transparent huge pages: {}", huge.trim());
     unpaced()?;
     for rate in [15 * MI, 200 * MI] {
-        paced(rate)?;
+        paced(&["memory"], &["--amount"], rate)?;
     }
+    // Beside the built programs, since a folder for temporary files may be a tmpfs.
+    let folder = std::path::Path::new(HOG).with_extension("bench");
+    std::fs::create_dir_all(&folder)?;
+    let path = folder.display().to_string();
+    paced(&["disk", "--path", &path], &["--amount"], 15 * MI)?;
+    paced(&["inodes", "--path", &path], &["--count"], 1000)?;
+    paced(&["pids"], &["--count"], 50)?;
+    std::fs::remove_dir_all(&folder)?;
+    processor()?;
     beside_the_fill()
 }
 
@@ -35,7 +44,7 @@ fn unpaced() -> Result<(), Box<dyn Error>> {
         let pages = black_box(vec![black_box(1u8); length]);
         let memset = began.elapsed();
         drop(pages);
-        let reports = run(&["--amount", "1Gi", "--hold", "0s"], None)?;
+        let reports = run(&["memory", "--amount", "1Gi", "--hold", "0s"], None)?;
         let filler = span(&reports, Kind::Start, Kind::Held).ok_or("the filler never held its amount")?;
         ratios.push(memset.as_secs_f64() / filler);
     }
@@ -49,10 +58,26 @@ fn unpaced() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// The processor time that a filler of it gets, over five seconds.
+fn processor() -> Result<(), Box<dyn Error>> {
+    let reports = run(&["cpu", "--cores", "500m"], Some(Duration::from_millis(5700)))?;
+    let held = reports.iter().filter(|report| report.kind == Kind::Held);
+    // The first comes before it has worked.
+    let used: Vec<u64> = held.skip(1).filter_map(|report| report.holds).collect();
+    let mean = used.iter().sum::<u64>() as f64 / used.len().max(1) as f64;
+    println!(
+        "processor time, error over {} s: {:+.3} % (at most 5 %)",
+        used.len(),
+        (mean / 500.0 - 1.0) * 100.0
+    );
+    Ok(())
+}
+
 /// The rate over five seconds, from the reports' own figures.
-fn paced(rate: u64) -> Result<(), Box<dyn Error>> {
-    let (amount, rate_text) = ((rate * 60).to_string(), format!("{rate}/s"));
-    let reports = run(&["--amount", &amount, "--rate", &rate_text], Some(Duration::from_millis(5700)))?;
+fn paced(what: &[&str], amount: &[&str], rate: u64) -> Result<(), Box<dyn Error>> {
+    let (in_all, rate_text) = ((rate * 60).to_string(), format!("{rate}/s"));
+    let arguments = [what, amount, &[&in_all, "--rate", &rate_text]].concat();
+    let reports = run(&arguments, Some(Duration::from_millis(5700)))?;
     let progress: Vec<&Report> = reports.iter().filter(|report| report.kind == Kind::Progress).collect();
     let first = progress.first().ok_or("no progress was reported")?;
     let last = progress
@@ -61,8 +86,8 @@ fn paced(rate: u64) -> Result<(), Box<dyn Error>> {
         .ok_or("less than 5 s of progress")?;
     let taken = (last.filled - first.filled) as f64 / (last.elapsed - first.elapsed);
     println!(
-        "paced at {} Mi/s, error over 5 s: {:+.3} % (at most 1 %)",
-        rate / MI,
+        "{} paced at {rate}/s, error over 5 s: {:+.3} % (at most 1 %)",
+        what[0],
         (taken / rate as f64 - 1.0) * 100.0
     );
     Ok(())
@@ -70,7 +95,7 @@ fn paced(rate: u64) -> Result<(), Box<dyn Error>> {
 
 /// What the filler has in memory beside 64 MiB that it holds.
 fn beside_the_fill() -> Result<(), Box<dyn Error>> {
-    let mut child = start(&["--amount", "64Mi"])?;
+    let mut child = start(&["memory", "--amount", "64Mi"])?;
     let output = child.stdout.take().ok_or("no output")?;
     let mut held = BufReader::new(output)
         .lines()
@@ -95,13 +120,7 @@ fn beside_the_fill() -> Result<(), Box<dyn Error>> {
 
 fn start(arguments: &[&str]) -> std::io::Result<Child> {
     let socket = std::env::temp_dir().join(format!("hog-bench-{}.sock", std::process::id()));
-    Command::new(HOG)
-        .arg("memory")
-        .args(arguments)
-        .arg("--control")
-        .arg(socket)
-        .stdout(Stdio::piped())
-        .spawn()
+    Command::new(HOG).args(arguments).arg("--control").arg(socket).stdout(Stdio::piped()).spawn()
 }
 
 fn end(child: &mut Child) -> Result<(), Box<dyn Error>> {

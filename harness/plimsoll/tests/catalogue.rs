@@ -1,9 +1,12 @@
 //! Tier: pure. Which scenarios are meant, and which may run beside each other.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use kube::core::SelectorExt;
 use plimsoll::catalogue::{Admission, Needs, Room, Shard, selector};
+use plimsoll::plan::{Plan, lower};
+use plimsoll::scenario::{Files, parse};
 use proptest::prelude::*;
 
 fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -66,9 +69,48 @@ fn what_is_no_shard_is_refused() {
     }
 }
 
+fn plan(name: &str) -> Plan {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios").join(name);
+    let text = std::fs::read_to_string(&file).expect(name);
+    let parsed = parse(name, &text).expect(name);
+    lower(&parsed.with_files(&Files::default())).unwrap_or_else(|said| panic!("{said}")).plan
+}
+
+/// Two cores, 24 GiB and 512 inotify instances, of which ten are held by others.
+const SMALL: Room =
+    Room { memory: 22 << 30, disk: 100 << 30, processor: 2000, inotify: 502, scenarios: usize::MAX };
+
+#[test]
+fn eight_or_nine_go_side_by_side_on_a_small_machine() {
+    let needs = Needs::of(&plan("upstream/local-storage-eviction.yaml"));
+    let mut admission = Admission::new(SMALL, std::iter::repeat_n(needs, 40));
+    let mut running = 0;
+    // Whoever has booted lets the next one in.
+    while let Some(index) = admission.start() {
+        running += 1;
+        admission.booted(index, needs);
+    }
+    assert!((8..=9).contains(&running), "{running}");
+    // With the kernel's own limit of inotify instances fewer do.
+    let mut admission = Admission::new(Room { inotify: 118, ..SMALL }, std::iter::repeat_n(needs, 40));
+    let few = std::iter::from_fn(|| admission.start()).count();
+    assert!(few <= 6, "{few}");
+}
+
+#[test]
+fn whatever_has_a_threshold_of_process_ids_has_the_machine_for_itself() {
+    let mut plan = plan("pids/more-processes-go-first.yaml");
+    plan.labels.clear();
+    assert!(Needs::of(&plan).exclusive, "a label is not what makes it so");
+    plimsoll::plan::readings::resolve(&mut plan, 32_000, 1000);
+    assert!(Needs::of(&plan).exclusive, "nor is it less so once its figures are known");
+    assert!(!Needs::of(&self::plan("upstream/local-storage-eviction.yaml")).exclusive);
+}
+
 fn any_needs() -> impl Strategy<Value = Needs> {
-    (0_u64..100, 0_u64..100, 0_u64..2000, prop::bool::weighted(0.1))
-        .prop_map(|(memory, disk, processor, exclusive)| Needs { memory, disk, processor, exclusive })
+    (0_u64..100, 0_u64..100, 0_u64..2000, 0_u64..40, prop::bool::weighted(0.1)).prop_map(
+        |(memory, disk, processor, inotify, exclusive)| Needs { memory, disk, processor, inotify, exclusive },
+    )
 }
 
 proptest! {
@@ -95,7 +137,7 @@ proptest! {
         needs in prop::collection::vec(any_needs(), 0..30),
         ends in prop::collection::vec(any::<prop::sample::Index>(), 200),
     ) {
-        let room = Room { memory: 150, disk: 150, processor: 2500, scenarios: 4 };
+        let room = Room { memory: 150, disk: 150, processor: 2500, inotify: 70, scenarios: 4 };
         let mut admission = Admission::new(room, needs.clone());
         let (mut running, mut done) = (BTreeMap::<usize, Needs>::new(), BTreeSet::new());
         for end in ends {
@@ -105,6 +147,7 @@ proptest! {
                 if running.len() > 1 {
                     prop_assert!(running.len() <= room.scenarios);
                     prop_assert!(running.values().map(|needs| needs.memory).sum::<u64>() <= room.memory);
+                    prop_assert!(running.values().map(|needs| needs.inotify).sum::<u64>() <= room.inotify);
                     prop_assert!(running.values().map(|needs| needs.disk).sum::<u64>() <= room.disk);
                     prop_assert!(running.values().map(|needs| needs.processor).sum::<u64>() <= room.processor);
                 }

@@ -5,11 +5,13 @@
 mod look;
 mod runs;
 mod settings;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 pub use runs::{Begun, begun, processes_of, traces};
+pub use usage::Usage;
 
 /// How long the kernel may take to take away what has ended.
 const SETTLED_WITHIN: Duration = Duration::from_secs(10);

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::process::{HOG, Hog, TERMINATED, ended, refused};
+use crate::process::{HOG, Hog, TERMINATED, ended, left_out, refused};
 use plimsoll_hog::report::{Form, Kind, Reason, Report, Resource, Unit};
 use rustix::process::Signal;
 
@@ -124,7 +124,7 @@ fn in_small_tmpfs(folder: &Path, arguments: &[&str]) -> Option<(Vec<Report>, Opt
     let lines = String::from_utf8(output.stdout).unwrap();
     let reports: Vec<Report> = lines.lines().map(|line| Report::parse(line).unwrap()).collect();
     if reports.is_empty() {
-        eprintln!("left out, it takes the right to mount: {}", String::from_utf8_lossy(&output.stderr));
+        left_out(&format!("it takes the right to mount: {}", String::from_utf8_lossy(&output.stderr)));
         return None;
     }
     Some((reports, output.status.code()))
@@ -145,6 +145,31 @@ fn a_full_disk_is_the_last_report_and_code_3() {
         // What it had taken is given back.
         assert_eq!(last.holds, Some(0));
         assert!(last.returned > Some(100));
+    }
+}
+
+/// A busy machine may make a filler slower, and nothing makes it faster than its pace.
+#[test]
+fn a_pace_is_never_overtaken_and_the_amount_is_exact() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = text(folder.path());
+    for (arguments, amount) in [
+        (["disk", "--path", path, "--amount", "16Mi", "--rate", "8Mi/s"], 16 * MI),
+        (["inodes", "--path", path, "--count", "2000", "--rate", "1000/s"], 2000),
+    ] {
+        let mut hog = Hog::start(&arguments);
+        let start = hog.wait_for(Kind::Start);
+        let held = hog.wait_until(|report| {
+            assert!(
+                report.filled as f64 <= amount as f64 * (0.1 + (report.elapsed - start.elapsed) / 2.0),
+                "{report:?}"
+            );
+            report.kind == Kind::Held
+        });
+        assert_eq!(held.holds, Some(amount));
+        assert!(held.elapsed - start.elapsed >= 1.8, "{start:?} {held:?}");
+        hog.signal(Signal::TERM);
+        assert_eq!(hog.ended().code(), Some(TERMINATED));
     }
 }
 

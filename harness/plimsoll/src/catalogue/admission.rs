@@ -62,6 +62,7 @@ impl Admission {
         self.running.len() < self.room.scenarios
             && sum(|needs| needs.memory) <= self.room.memory
             && sum(|needs| needs.disk) <= self.room.disk
+            && sum(|needs| needs.inotify) <= self.room.inotify
             && sum(|needs| needs.processor) <= self.room.processor
     }
 }

@@ -25,8 +25,22 @@ impl Turn {
     /// # Errors
     /// When the file that stands for the machine can not be made, or others do not end in half an hour.
     pub async fn take(exclusive: bool, waiting: impl FnOnce()) -> Result<Self, ClusterError> {
+        let deadline = tokio::time::Instant::now() + WAIT_AT_MOST;
+        let mut waiting = Some(waiting);
+        // Whoever wants a turn first passes a gate, and one that needs the machine alone keeps it shut while it waits: others would
+        // else go before it for as long as some run overlaps the next.
+        let _gate = Self::lock("turn-gate.lock", exclusive, deadline, &mut waiting).await?;
+        Self::lock("turn.lock", exclusive, deadline, &mut waiting).await
+    }
+
+    async fn lock(
+        name: &str,
+        exclusive: bool,
+        deadline: tokio::time::Instant,
+        waiting: &mut Option<impl FnOnce()>,
+    ) -> Result<Self, ClusterError> {
         let state = state_folder();
-        let path = state.join("turn.lock");
+        let path = state.join(name);
         let doing = format!("waiting for a turn by {}", path.display());
         DirBuilder::new().recursive(true).mode(0o700).create(&state).map_err(ClusterError::doing(&*doing))?;
         let file = OpenOptions::new()
@@ -36,8 +50,6 @@ impl Turn {
             .mode(0o600)
             .open(&path)
             .map_err(ClusterError::doing(&*doing))?;
-        let deadline = tokio::time::Instant::now() + WAIT_AT_MOST;
-        let mut waiting = Some(waiting);
         loop {
             match if exclusive { file.try_lock() } else { file.try_lock_shared() } {
                 Ok(()) => return Ok(Self { _lock: file }),

@@ -522,6 +522,16 @@ pub enum Expect {
     NodeReclaimed(NodeReclaimedExpectation),
     /// What the kubelet said on evicting this workload's pod.
     Message(MessageExpectation),
+    /// The kubelet announced the evictions of these workloads' pods, each once, as it announces evictions.
+    Announced(Vec<String>),
+    /// The ends of these workloads' pods were decided so close together.
+    Together {
+        /// The workloads.
+        workloads: Vec<String>,
+        /// From the first decision to the last.
+        #[serde(flatten)]
+        lasting: Lasting,
+    },
     /// So long from the sample at which the signal's threshold was crossed to the eviction.
     Within {
         /// Such as `memory.available`.
@@ -592,6 +602,8 @@ impl Expect {
             Self::OverLimit(_) => "overLimit",
             Self::NodeReclaimed(_) => "nodeReclaimed",
             Self::Message(_) => "message",
+            Self::Announced(_) => "announced",
+            Self::Together { .. } => "together",
             Self::Within { .. } => "within",
             Self::Terminated { .. } => "terminated",
             Self::Replaced(_) => "replaced",

@@ -29,6 +29,15 @@ pub fn needed(plan: &Plan) -> bool {
     found
 }
 
+/// Whether some node has a threshold of process ids: whatever else runs on the machine counts against it.
+#[must_use]
+pub fn counts_pids(plan: &Plan) -> bool {
+    let has = |node: &super::NodePlan, field: &str| {
+        node.kubelet.get(field).is_some_and(|thresholds| thresholds.get("pid.available").is_some())
+    };
+    plan.nodes.iter().any(|node| FIELDS.iter().any(|field| has(node, field)))
+}
+
 /// Puts every threshold that depends on the number of process ids that are available in figures, on a machine that can have
 /// so many tasks and has so many.
 ///
@@ -78,14 +87,14 @@ mod tests {
             }],
         }))
         .expect("a plan");
-        assert!(needed(&plan));
+        assert!(needed(&plan) && counts_pids(&plan));
         resolve(&mut plan, 32_000, 2_000);
         assert_eq!(plan.nodes[0].pid_max, Some(32_000));
         assert_eq!(
             plan.nodes[0].kubelet,
             json!({"evictionHard": {"pid.available": "26000", "nodefs.available": "10%"}})
         );
-        assert!(!needed(&plan));
+        assert!(!needed(&plan) && counts_pids(&plan));
     }
 
     #[test]

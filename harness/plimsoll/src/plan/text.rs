@@ -385,6 +385,8 @@ fn expected(expect: &Expect) -> String {
             failure::taint_rate(rate, |bounds| band(bounds, &|number| number.to_string()))
         }
         Expect::Terminating(names) => format!("{}, to the end", names.join(", ")),
+        Expect::Announced(names) => names.join(", "),
+        Expect::Together { workloads, lasting } => format!("{}: {lasting} apart", workloads.join(", ")),
         Expect::Within { signal, lasting } => format!("from crossing {signal} to the eviction {lasting}"),
         Expect::Terminated { workload, lasting } => format!("{workload} ends in {lasting}"),
         Expect::Replaced(replaced) => replaced_text(replaced),

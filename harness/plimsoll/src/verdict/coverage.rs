@@ -27,6 +27,8 @@ pub(super) enum Source<'a> {
     /// The events of a node's container runtime.
     Runtime(&'a str),
     DisruptionBudgets,
+    /// Kubernetes' events.
+    Events,
 }
 
 impl Source<'_> {
@@ -47,6 +49,7 @@ impl Source<'_> {
         match (name, of("sampler"), of("kernel log")) {
             ("pods", ..) => self == Self::Pods,
             ("nodes", ..) => self == Self::Nodes,
+            ("events", ..) => self == Self::Events,
             ("disruption budgets", ..) => self == Self::DisruptionBudgets,
             (_, Some(node), _) => self == Source::Sampler(node),
             (_, _, Some(node)) => self == Source::KernelLog(node),
@@ -57,7 +60,7 @@ impl Source<'_> {
 }
 
 /// Sources on which no finding rests: they serve explanations, or tell what others tell too.
-const HARMLESS: [&str; 4] = ["events", "summary of", "metrics of", "filler of"];
+const HARMLESS: [&str; 3] = ["summary of", "metrics of", "filler of"];
 
 impl History<'_> {
     /// What keeps "it did not happen" from being known of anything: the run ended early, or a component died.
@@ -211,22 +214,23 @@ mod tests {
             Source::KernelLog("worker"),
             Source::Runtime("worker"),
             Source::DisruptionBudgets,
+            Source::Events,
         ];
         for (name, hidden) in [
-            ("pods", [true, false, false, false, false, false]),
-            ("nodes", [false, true, false, false, false, false]),
-            ("sampler worker", [false, false, true, false, false, false]),
-            ("kernel log worker", [false, false, false, true, false, false]),
-            ("runtime events worker", [false, false, false, false, true, false]),
-            ("disruption budgets", [false, false, false, false, false, true]),
-            ("init of worker", [true; 6]),
-            ("node worker", [false, false, true, true, true, false]),
-            ("node other", [false; 6]),
-            ("sampler other", [false; 6]),
-            ("events", [false; 6]),
-            ("summary of worker", [false; 6]),
-            ("metrics of worker", [false; 6]),
-            ("something new", [true; 6]),
+            ("pods", [true, false, false, false, false, false, false]),
+            ("nodes", [false, true, false, false, false, false, false]),
+            ("sampler worker", [false, false, true, false, false, false, false]),
+            ("kernel log worker", [false, false, false, true, false, false, false]),
+            ("runtime events worker", [false, false, false, false, true, false, false]),
+            ("disruption budgets", [false, false, false, false, false, true, false]),
+            ("init of worker", [true; 7]),
+            ("node worker", [false, false, true, true, true, false, false]),
+            ("node other", [false; 7]),
+            ("sampler other", [false; 7]),
+            ("events", [false, false, false, false, false, false, true]),
+            ("summary of worker", [false; 7]),
+            ("metrics of worker", [false; 7]),
+            ("something new", [true; 7]),
         ] {
             assert_eq!(all.map(|source| source.is_hidden_by(name)), hidden, "{name}");
         }

@@ -1,5 +1,6 @@
 //! Verdicts of runs as they could have been, and what is told of them.
 
+mod announced;
 mod builder;
 mod disruption;
 mod ends;

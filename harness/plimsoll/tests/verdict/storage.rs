@@ -63,11 +63,12 @@ fn reclaimed(images: Option<Band>, containers: Option<Band>, kept: &[&str]) -> E
     })
 }
 
-/// A node with two images that nothing uses and a pod that completed; at 57 the kubelet removes one image and the
-/// pod's container.
+/// A node with two images that nothing uses and a pod that completed, whose nodefs falls to 100 of its threshold's 300Mi between 50
+/// and 58; at 57 the kubelet removes one image and the pod's container.
 fn run_with_ballast() -> Run {
     let mut run = Run::standard();
     run.without_eviction();
+    fill_disk(&mut run, 360);
     let image = |name: &str| BallastImage {
         name: format!("docker.io/plimsoll/{name}:1"),
         size: 100 * MEBI,
@@ -99,9 +100,43 @@ fn images_and_ended_containers_that_were_removed_are_counted() {
     assert_finding(&run, more, State::Violated, "expected at least 2");
     let none = reclaimed(band(None, Some(0)), None, &[]);
     assert_finding(&run, none, State::Violated, "1 image was removed (ballast); expected at most 0");
+    let none = reclaimed(band(None, Some(1)), None, &[]);
+    assert_finding(&run, none, State::Held, "1 image was removed (ballast)");
     let none = reclaimed(None, band(None, Some(0)), &[]);
     assert_finding(&run, none, State::Violated, "1 ended container was removed (of idler)");
     assert_finding(&run, reclaimed(None, None, &[BALLAST]), State::Violated, "should have been kept");
+}
+
+#[test]
+fn what_is_removed_after_a_pod_went_was_not_given_up_before_it() {
+    let low =
+        "The node was low on resource: ephemeral-storage. Threshold quantity: 300Mi, available: 100Mi. ";
+    let one = || reclaimed(band(Some(1), None), band(Some(1), None), &[]);
+    let evicted = |at: f64| {
+        let mut run = run_with_ballast();
+        run.add(at, event("greedy", "Evicted", low, at));
+        run.add(at + 0.4, evicted_at("greedy", at + 0.4, low));
+        run
+    };
+    assert_finding(
+        &evicted(57.6),
+        one(),
+        State::Held,
+        "from the crossing of the threshold until greedy was evicted",
+    );
+    let text = "0 images were removed from the crossing of the threshold until greedy was evicted; expected at least 1; \
+                at other times 1 image was removed (ballast)";
+    assert_finding(&evicted(55.0), one(), State::Violated, text);
+}
+
+#[test]
+fn without_a_crossing_nothing_was_given_up_for_it() {
+    let mut run = run_with_ballast();
+    let one = || reclaimed(band(Some(1), None), None, &[]);
+    run.remove(|seconds, fact| matches!(fact, Fact::Sample { .. }) && (50.0..58.0).contains(&seconds));
+    assert_finding(&run, one(), State::Violated, "while no threshold of the disk was seen to be crossed");
+    run.remove(|seconds, fact| matches!(fact, Fact::Sample { .. }) && (45.0..62.0).contains(&seconds));
+    assert_finding(&run, one(), State::Unknown, "worker was not measured for");
 }
 
 #[test]
@@ -130,9 +165,14 @@ fn a_runtime_that_was_not_heard_leaves_it_unknown() {
     );
 }
 
-/// A run in which nodefs falls to 100 of its threshold's 300Mi between 50 and 58 and nobody is evicted.
+/// The run with ballast, with so much left of nodefs afterwards.
 fn run_with_full_disk(after: u64) -> Run {
     let mut run = run_with_ballast();
+    fill_disk(&mut run, after);
+    run
+}
+
+fn fill_disk(run: &mut Run, after: u64) {
     run.plan.nodes[0].kubelet = json!({
         "evictionHard": {"nodefs.available": "300Mi"}, "evictionMinimumReclaim": {"nodefs.available": "50Mi"},
     });
@@ -150,7 +190,36 @@ fn run_with_full_disk(after: u64) -> Run {
         run.add(f64::from(second), Fact::Sample { node, sample });
     }
     run.plan.expectations = Vec::new();
-    run
+}
+
+/// What lies in a volume is freed after the pod has ended.
+#[test]
+fn what_is_cleaned_up_after_a_pod_has_ended_came_back_by_its_eviction() {
+    let low =
+        "The node was low on resource: ephemeral-storage. Threshold quantity: 300Mi, available: 100Mi. ";
+    let mut run = run_with_full_disk(360);
+    // Ended at 54.4, with its 260Mi still there until 58.
+    run.add(54.0, event("greedy", "Evicted", low, 54.0));
+    run.add(54.4, evicted_at("greedy", 54.4, low));
+    assert_finding(
+        &run,
+        came_back(250 * MI, true),
+        State::Held,
+        "260Mi came back (greedy from 100Mi to 360Mi)",
+    );
+    assert_finding(&run, came_back(270 * MI, false), State::Violated, "260Mi came back");
+    // The kubelet decided on another before anything was back.
+    run.add(57.2, event("steady", "Evicted", low, 57.2));
+    run.add(57.6, evicted_at("steady", 57.6, low));
+    assert_finding(
+        &run,
+        came_back(250 * MI, true),
+        State::Held,
+        "greedy from 100Mi to 100Mi, steady from 100Mi to 360Mi",
+    );
+    let mut blind = run.clone();
+    blind.remove(|seconds, fact| matches!(fact, Fact::Sample { .. }) && seconds > 55.0);
+    assert_finding(&blind, came_back(250 * MI, false), State::Unknown, "was not measured");
 }
 
 fn came_back(at_least: i64, minimum_reclaim: bool) -> Expect {

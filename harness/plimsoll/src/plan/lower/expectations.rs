@@ -68,6 +68,8 @@ impl Lowering<'_> {
             over_limit,
             node_reclaimed,
             message,
+            announced,
+            together,
             within,
             terminated,
             replaced,
@@ -118,6 +120,15 @@ impl Lowering<'_> {
         }
         for message in message.iter().flat_map(|messages| messages.iter()) {
             self.message(message, evicted.as_ref());
+        }
+        if let Some(announced) = announced {
+            let evicted = self.names_of(&announced.0, announced.key, true);
+            self.add(announced.key, Expect::Announced(evicted));
+        }
+        for together in together.iter().flat_map(|groups| groups.iter()) {
+            let workloads = self.names_of(&together.workloads.0, together.mark, true);
+            let lasting = self.lasting(&together.within);
+            self.add(together.mark, Expect::Together { workloads, lasting });
         }
         if let Some(terminated) = terminated {
             self.terminated(terminated, evicted.as_ref());

@@ -22,7 +22,8 @@ pub struct Expect {
     pub evicted: Option<Located<Vec<Names>>>,
     /// Every pod of these ran to the end of the run, without a restart.
     pub survive: Option<Located<Names>>,
-    /// By eviction signal: what was available after the evictions.
+    /// By eviction signal: how much the evictions gave back, or, beside `nodeReclaimed` and with nobody evicted, what came back without
+    /// them.
     pub reclaimed: Option<Located<Entries<Located<Reclaimed>>>>,
     /// These node conditions were raised, and cleared again, in this order, and no other pressure condition was.
     pub conditions: Option<Located<Vec<Located<ConditionEntry>>>>,
@@ -37,6 +38,11 @@ pub struct Expect {
     pub node_reclaimed: Option<Located<NodeReclaimed>>,
     /// What the kubelet said when it evicted.
     pub message: Option<Located<Vec<Located<Message>>>>,
+    /// Of each eviction of these the kubelet sent exactly one event, with annotations that agree with its message, and gave the pod the
+    /// condition DisruptionTarget, reason TerminationByKubelet. Over a limit of local storage it gives neither annotations nor condition.
+    pub announced: Option<Located<Names>>,
+    /// Pods whose ends were decided close together, as what one look of the kubelet finds.
+    pub together: Option<Located<Vec<Located<Together>>>>,
     /// By eviction signal: the most time from the crossing of its threshold to the eviction. With `atLeast` also the
     /// least, such as the grace period of a soft threshold.
     pub within: Option<Located<Entries<Located<Lasting>>>>,
@@ -226,17 +232,27 @@ pub struct NodeReclaimed {
     pub kept: Vec<Located<String>>,
 }
 
-/// What was available after the evictions.
+/// How much the evictions of a signal gave back: what was available after each, less the least before it, summed.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Reclaimed {
-    /// The least that was available.
+    /// The least that came back.
     pub at_least: Option<Located<Amount>>,
-    /// The most that was available.
+    /// The most that came back.
     pub at_most: Option<Located<Amount>>,
-    /// Whether threshold and minimum reclaim together had to be reached. Default false.
+    /// Whether threshold and minimum reclaim together had to be available after the last eviction. Default false.
     #[serde(default)]
     pub minimum_reclaim: bool,
+}
+
+/// Pods that go in one look.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Together {
+    /// The workloads, two at least or one with several pods.
+    pub workloads: Names,
+    /// The time from the first decision to the last: at most, or at least and at most. The kubelet looks every 10s.
+    pub within: Located<Lasting>,
 }
 
 /// A condition: its name alone, or with bounds.

@@ -1,5 +1,6 @@
 //! One file for each thing that a scenario can expect; a test of another kind goes beside them.
 
+mod announced;
 mod answered;
 mod conditions;
 mod drained;
@@ -20,6 +21,7 @@ mod taint_rate;
 mod tainted;
 mod terminated;
 mod terminating;
+mod together;
 mod tolerated;
 mod within;
 
@@ -45,6 +47,8 @@ pub(super) fn judge(context: &Context<'_>, expect: &Expect) -> Judgement {
         Expect::OverLimit(expected) => over_limit::judge(context, expected, &mut case),
         Expect::NodeReclaimed(expected) => node_reclaimed::judge(context, expected, &mut case),
         Expect::Message(expected) => message::judge(context, expected, &mut case),
+        Expect::Announced(workloads) => announced::judge(context, workloads, &mut case),
+        Expect::Together { workloads, lasting } => together::judge(context, workloads, lasting, &mut case),
         Expect::Within { signal, lasting } => within::judge(context, signal, lasting, &mut case),
         Expect::Terminated { workload, lasting } => terminated::judge(context, workload, lasting, &mut case),
         Expect::Replaced(expected) => replaced::judge(context, expected, &mut case),
@@ -121,6 +125,12 @@ pub(super) fn title(expect: &Expect) -> String {
         }
         Expect::NodeReclaimed(expected) => format!("reclaimed from {} itself", expected.node),
         Expect::Message(expected) => format!("the kubelet's message about {}", expected.workload),
+        Expect::Announced(workloads) => {
+            format!("the kubelet announces the eviction of {}", words::list(workloads))
+        }
+        Expect::Together { workloads, lasting } => {
+            format!("{} go together, {lasting} apart", words::list(workloads))
+        }
         Expect::Within { signal, lasting } => {
             format!("from crossing the threshold of {signal} to the eviction {lasting}")
         }

@@ -1,9 +1,14 @@
 //! `nodeReclaimed`: what the kubelet removed from a node to get space back: images that nothing uses, and containers that
 //! had ended. The container runtime's own events show it.
+//!
+//! The kubelet does so before it evicts anybody (upstream: `managerImpl.reclaimNodeLevelResources`). So a least number counts what
+//! was removed from the crossing of a threshold of disk space or inodes until the first eviction for one; what is removed after
+//! it may be clean-up of the pod that went. A most number counts everything.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use plimsoll_eviction::signal::{Signal, StarvedResource};
 use plimsoll_node::report::{RuntimeEvent, RuntimeObject};
 
 use super::super::case::{Case, Reason};
@@ -58,6 +63,7 @@ pub(super) fn judge(context: &Context<'_>, expected: &NodeReclaimedExpectation, 
     let node = expected.node.as_str();
     let history = &context.history;
     let removed = Removed::of(context, node);
+    let turn = Turn::of(context, node);
     // A runtime that says nothing at all was not heard: the pods that ran made containers.
     if events(context, node).next().is_none() {
         case.doubt(format!("the container runtime of {node} was not heard"), []);
@@ -66,18 +72,19 @@ pub(super) fn judge(context: &Context<'_>, expected: &NodeReclaimedExpectation, 
         let mut doubts = history.run_doubts();
         doubts.extend(history.blind(Source::Runtime(node), history.began(), history.ended()));
         doubts.extend(history.script_doubts(context.plan, |_| false));
+        if turn.is_none() {
+            doubts.extend(history.unsampled(node, history.began(), history.ended()));
+        }
         doubts
     };
     if let Some(band) = &expected.images {
-        let names = removed.images.keys().map(|name| short(name)).collect();
-        let evidence = removed.images.values().cloned().collect();
-        count("image", names, removed.images.len(), band, evidence, &blind, case);
+        let images = removed.images.iter().map(|(name, evidence)| (short(name), evidence.clone())).collect();
+        count("image", images, turn.as_ref(), band, &blind, case);
     }
     if let Some(band) = &expected.containers {
-        let whose: BTreeSet<&str> = removed.containers.values().map(|(whose, _)| whose.as_str()).collect();
-        let whose = whose.into_iter().map(|whose| format!("of {whose}")).collect();
-        let evidence = removed.containers.values().map(|(_, evidence)| evidence.clone()).collect();
-        count("ended container", whose, removed.containers.len(), band, evidence, &blind, case);
+        let of = |(whose, evidence): &(String, Evidence)| (format!("of {whose}"), evidence.clone());
+        let containers = removed.containers.values().map(of).collect();
+        count("ended container", containers, turn.as_ref(), band, &blind, case);
     }
     for name in &expected.kept {
         if let Some(evidence) = removed.images.get(name) {
@@ -101,31 +108,102 @@ pub(super) fn judge(context: &Context<'_>, expected: &NodeReclaimedExpectation, 
     }
 }
 
+/// When it was the node's turn to give something back, before any pod's.
+struct Turn {
+    /// The last moment at which no threshold was known to be crossed.
+    from: Timestamp,
+    /// The first eviction for the disk, or the end of the run.
+    until: Timestamp,
+    /// The pod that was evicted.
+    evicted: Option<String>,
+}
+
+impl Turn {
+    /// Absent where no sample shows that a threshold of disk space or inodes was crossed.
+    fn of(context: &Context<'_>, node: &str) -> Option<Self> {
+        let history = &context.history;
+        let (began, ended) = (history.began(), history.ended());
+        let is_disk = |resource: &str| {
+            [StarvedResource::EphemeralStorage, StarvedResource::Inodes]
+                .iter()
+                .any(|disk| disk.name() == resource)
+        };
+        let crossings =
+            Signal::ALL.into_iter().filter(|signal| is_disk(signal.resource().name())).filter_map(|signal| {
+                let highest = context.thresholds(node, signal).first()?.value;
+                let first = history.levels(node, signal, began, ended).find(|(_, level)| *level < highest)?.0;
+                let before = history.levels(node, signal, began, first.at()).rev().nth(1);
+                Some(before.map_or(began, |(sample, _)| sample.at()))
+            });
+        let from = crossings.min()?;
+        let evictions = context.evictions();
+        let first = evictions.iter().find(|eviction| {
+            eviction.node() == node
+                && eviction.what.resource.as_deref().is_none_or(is_disk)
+                && eviction.decided.latest >= from
+        });
+        Some(Self {
+            from,
+            until: first.map_or(ended, |eviction| eviction.decided.latest),
+            evicted: first.map(|eviction| eviction.pod.called().to_owned()),
+        })
+    }
+
+    fn holds(&self, at: Timestamp) -> bool {
+        (self.from..=self.until).contains(&at)
+    }
+}
+
 /// Judges a count: too many is a violation, too few is one only where everything could be seen.
 fn count(
     what: &str,
-    which: Vec<String>,
-    number: usize,
+    removed: Vec<(String, Evidence)>,
+    turn: Option<&Turn>,
     band: &Band,
-    evidence: Vec<Evidence>,
     doubts: &dyn Fn() -> Vec<Reason>,
     case: &mut Case,
 ) {
-    let which = if which.is_empty() { String::new() } else { format!(" ({})", words::list(which)) };
-    let were = if number == 1 { "was" } else { "were" };
-    let text = format!("{} {were} removed{which}", words::count(number, what));
-    let expected = format!("{text}; expected {}", words::band("pid", band));
-    let number = i64::try_from(number).unwrap_or(i64::MAX);
-    if band.at_most.is_some_and(|most| number > most) {
-        case.violated(expected, evidence);
-    } else if !band.holds(number) {
-        case.absent(expected, evidence, doubts());
-    } else {
-        case.proven(text, evidence);
-        // That there were no more of them is known only where everything could be seen.
-        if band.at_most.is_some() {
-            case.doubts(doubts());
+    let told = |removed: &[(String, Evidence)]| {
+        let which: BTreeSet<&str> = removed.iter().map(|(which, _)| which.as_str()).collect();
+        let which = if which.is_empty() { String::new() } else { format!(" ({})", words::list(which)) };
+        let were = if removed.len() == 1 { "was" } else { "were" };
+        format!("{} {were} removed{which}", words::count(removed.len(), what))
+    };
+    let number = |removed: &[(String, Evidence)]| i64::try_from(removed.len()).unwrap_or(i64::MAX);
+    let evidence = |removed: &[(String, Evidence)]| {
+        removed.iter().map(|(_, evidence)| evidence.clone()).collect::<Vec<_>>()
+    };
+    let expected = words::band("pid", band);
+    if band.at_most.is_some_and(|most| number(&removed) > most) {
+        case.violated(format!("{}; expected {expected}", told(&removed)), evidence(&removed));
+        return;
+    }
+    if let Some(least) = band.at_least {
+        let in_turn = |(_, evidence): &&(String, Evidence)| turn.is_some_and(|turn| turn.holds(evidence.at));
+        let (early, late): (Vec<_>, Vec<_>) = removed.iter().cloned().partition(|removed| in_turn(&removed));
+        let when = match turn {
+            None => "while no threshold of the disk was seen to be crossed".to_owned(),
+            Some(Turn { evicted: Some(pod), .. }) => {
+                format!("from the crossing of the threshold until {pod} was evicted")
+            }
+            Some(Turn { evicted: None, .. }) => "from the crossing of the threshold on".to_owned(),
+        };
+        let mut text = format!("{} {when}", told(&early));
+        if number(&early) >= least {
+            case.proven(text, evidence(&early));
+        } else {
+            text.push_str(&format!("; expected {expected}"));
+            if !late.is_empty() {
+                text.push_str(&format!("; at other times {}", told(&late)));
+            }
+            case.absent(text, evidence(&removed), doubts());
         }
+    } else {
+        case.proven(told(&removed), evidence(&removed));
+    }
+    // That there were no more of them is known only where everything could be seen.
+    if band.at_most.is_some() {
+        case.doubts(doubts());
     }
 }
 

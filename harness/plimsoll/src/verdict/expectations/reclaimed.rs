@@ -2,9 +2,13 @@
 //!
 //! For each eviction the least that was available from the look that led to it until the pod's end is subtracted from
 //! what was available after it. What other pods take or give in between counts too: it is the node that is relieved.
+//!
+//! Memory and process ids are back when the pod has ended. Disk space and inodes come back later, when the kubelet has removed the
+//! pod's volumes, and its container with its log. So of those the most counts that was available until the kubelet decided on
+//! another pod, or had waited for the clean-up as long as it does.
 
 use jiff::SignedDuration;
-use plimsoll_eviction::signal::Signal;
+use plimsoll_eviction::signal::{Signal, StarvedResource};
 
 use super::super::case::Case;
 use super::super::context::{Context, Eviction};
@@ -13,6 +17,9 @@ use super::super::model::Evidence;
 use super::super::signals::level_evidence;
 use super::super::words;
 use crate::plan::{Band, Expect, Until};
+
+/// How long the kubelet waits for the clean-up of a pod that it evicted. Upstream: `podCleanupTimeout` of `pkg/kubelet/eviction`.
+const CLEAN_UP_SECONDS: i64 = 30;
 
 /// What one eviction gave back.
 pub(super) struct Reclaim {
@@ -177,8 +184,22 @@ pub(super) fn of_eviction(context: &Context<'_>, eviction: &Eviction<'_>, signal
     // The last sample before the decision opens the stretch; the lowest point in it is what the kubelet was up against.
     let (last, _) = history.levels(node, signal, from, eviction.decided.earliest).next_back()?;
     let (lowest, before) = history.least(node, signal, last.at(), ended)?;
-    let (first, after) = history.levels(node, signal, ended, ended.checked_add(stale).ok()?).next()?;
-    let evidence = [level_evidence(lowest, node, signal, before), level_evidence(first, node, signal, after)];
+    let first = history.levels(node, signal, ended, ended.checked_add(stale).ok()?).next()?;
+    let (relieved, after) = if signal.resource() == StarvedResource::Memory
+        || signal.resource() == StarvedResource::Pids
+    {
+        first
+    } else {
+        let waited = ended.checked_add(SignedDuration::from_secs(CLEAN_UP_SECONDS)).ok()?;
+        let others = context.evictions();
+        let next = others.iter().filter(|other| other.node() == node && other.decided.earliest > ended);
+        let until = next.map(|other| other.decided.earliest).min().map_or(waited, |next| next.min(waited));
+        // Of equal ones the first.
+        let levels = history.levels(node, signal, ended, until);
+        levels.fold(first, |most, level| if level.1 > most.1 { level } else { most })
+    };
+    let evidence =
+        [level_evidence(lowest, node, signal, before), level_evidence(relieved, node, signal, after)];
     Some(Reclaim { before, after, evidence })
 }
 
