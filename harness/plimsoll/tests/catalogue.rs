@@ -168,3 +168,69 @@ proptest! {
         prop_assert_eq!(done.len(), needs.len());
     }
 }
+
+/// Every scenario of the catalogue, by its path below `scenarios`.
+fn catalogue() -> Vec<(String, BTreeMap<String, String>)> {
+    fn files(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
+        for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                files(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "yaml") {
+                found.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios");
+    let mut found = Vec::new();
+    files(&root, &mut found);
+    let labels = |file: &std::path::PathBuf| {
+        let name = file.strip_prefix(&root).ok()?.display().to_string();
+        let text = std::fs::read_to_string(file).ok()?;
+        text.lines().any(|line| line.trim_end() == "kind: Scenario").then(|| {
+            let loaded = parse(&name, &text).expect(&name).with_files(&Files::default());
+            (name, loaded.scenario.metadata.labels.clone())
+        })
+    };
+    found.iter().filter_map(labels).collect()
+}
+
+#[test]
+fn the_quick_tier_is_small_and_has_something_of_everything() {
+    let all = catalogue();
+    let folder = |name: &str| name.split_once('/').map_or("", |(folder, _)| folder).to_owned();
+    let mut quick = BTreeSet::new();
+    for (name, labels) in &all {
+        let tier = labels.get("tier").map(String::as_str);
+        assert!(matches!(tier, Some("quick" | "full")), "{name}: tier {tier:?} is neither quick nor full");
+        if tier == Some("quick") {
+            quick.insert(name.clone());
+        }
+    }
+    assert!((40..=60).contains(&quick.len()), "{} of {} scenarios are quick", quick.len(), all.len());
+    let folders = |of: &mut dyn Iterator<Item = &String>| of.map(|name| folder(name)).collect::<BTreeSet<_>>();
+    let mut missing = folders(&mut all.iter().map(|(name, _)| name));
+    for folder in folders(&mut quick.iter()) {
+        missing.remove(&folder);
+    }
+    assert!(missing.is_empty(), "nothing of {missing:?} is quick");
+    for signal in [
+        "memory.available",
+        "allocatableMemory.available",
+        "nodefs.available",
+        "nodefs.inodesFree",
+        "imagefs.available",
+        "imagefs.inodesFree",
+        "pid.available",
+        "local",
+        "oom",
+        "preemption",
+        "disruption",
+        "node-failure",
+    ] {
+        let has = |(name, labels): &(String, BTreeMap<String, String>)| {
+            quick.contains(name) && labels.get("signal").is_some_and(|own| own == signal)
+        };
+        assert!(all.iter().any(has), "no quick scenario is about {signal}");
+    }
+}

@@ -1,10 +1,12 @@
 //! The examples of docs/scenario.md are scenarios, and its table of codes is whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use plimsoll::plan::{Lowered, lower};
+use plimsoll::scenario::schema::schema;
 use plimsoll::scenario::{Code, Diagnostics, Files, parse};
+use serde_json::Value;
 
 fn page() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/scenario.md");
@@ -67,7 +69,7 @@ fn whole(example: &str) -> String {
 fn every_example_is_a_scenario() {
     let page = page();
     let examples = examples(&page);
-    assert!(examples.len() >= 7, "only {} examples", examples.len());
+    assert!(!examples.is_empty(), "no example was found");
     let service = "apiVersion: v1\nkind: Service\nmetadata: {name: frontend}\nspec: {ports: [{port: 80}]}\n";
     let files: Files = [("./frontend.yaml".to_owned(), Ok(service.to_owned()))].into();
     for (line, example) in examples {
@@ -80,6 +82,71 @@ fn every_example_is_a_scenario() {
                 panic!("docs/scenario.md, example in line {line}:\n{}\n{said}", whole(&example))
             }
         }
+    }
+}
+
+/// The words of a definition of the schema: the properties and constants that it or its variants have.
+fn words(schema: &Value, definition: &str) -> BTreeSet<String> {
+    let own = &schema["$defs"][definition];
+    let variants = ["oneOf", "anyOf"].iter().filter_map(|kind| own[*kind].as_array()).flatten();
+    let mut words = BTreeSet::new();
+    for variant in variants.chain([own]) {
+        words.extend(variant["properties"].as_object().into_iter().flatten().map(|(key, _)| key.clone()));
+        let constants = variant["enum"].as_array().into_iter().flatten().chain(variant.get("const"));
+        words.extend(constants.filter_map(Value::as_str).map(str::to_owned));
+    }
+    assert!(!words.is_empty(), "the schema has no definition {definition}");
+    words
+}
+
+/// Everything below a value that stands under one of these keys: the words, and the keys of mappings.
+fn used(value: &Value, keys: &[&str], found: &mut BTreeSet<String>) {
+    for (key, child) in value.as_object().into_iter().flatten() {
+        if keys.contains(&key.as_str()) {
+            let children = child.as_array().map_or(std::slice::from_ref(child), Vec::as_slice);
+            for child in children {
+                found.extend(child.as_str().map(str::to_owned));
+                found.extend(child.as_object().into_iter().flatten().map(|(key, _)| key.clone()));
+            }
+        }
+        used(child, keys, found);
+    }
+    for child in value.as_array().into_iter().flatten() {
+        used(child, keys, found);
+    }
+}
+
+/// What the schema can say, an example of the page says, and the test above reads it.
+#[test]
+fn everything_that_can_be_written_has_an_example() {
+    let page = page();
+    let examples: Vec<Value> = examples(&page)
+        .into_iter()
+        .map(|(line, example)| {
+            serde_yaml::from_str(&example).unwrap_or_else(|error| panic!("docs/scenario.md:{line}: {error}"))
+        })
+        .collect();
+    let schema = schema();
+    for (definition, keys) in [
+        ("Step", &["steps"][..]),
+        ("WaitFor", &["for"]),
+        ("Expect", &["expect"]),
+        ("Fill", &["fill"]),
+        ("MemoryForm", &["as"]),
+        ("DiskForm", &["as"]),
+        ("Into", &["into"]),
+        ("Volume", &["into"]),
+        ("NodeChange", &["do"]),
+        ("ZoneChange", &["do"]),
+        ("ComponentChange", &["do"]),
+        ("ControlPlaneComponent", &["component"]),
+    ] {
+        let mut said = BTreeSet::new();
+        for example in &examples {
+            used(example, keys, &mut said);
+        }
+        let missing: Vec<String> = words(&schema, definition).difference(&said).cloned().collect();
+        assert!(missing.is_empty(), "docs/scenario.md has no example of {definition}: {}", missing.join(", "));
     }
 }
 
