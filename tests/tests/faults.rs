@@ -19,8 +19,14 @@ const SCENARIO: &str = "tests/scenarios/faults/steady.yaml";
 const BUSY: &str = "tests/scenarios/faults/busy-disk.yaml";
 const TAKEN_AWAY: &str = "tests/scenarios/faults/taken-away.yaml";
 const API_SERVER_AWAY: &str = "tests/scenarios/faults/api-server-away.yaml";
+const WRONG: &str = "tests/scenarios/faults/wrong.yaml";
+const UNSEEN: &str = "tests/scenarios/faults/unseen.yaml";
+const KILLED_WHILE_IT_EVICTS: &str = "tests/scenarios/faults/killed-while-it-evicts.yaml";
+const RESTARTED_UNDER_PRESSURE: &str = "tests/scenarios/faults/api-server-restarted-under-pressure.yaml";
 /// The longest that a run under a fault may take to end.
 const ENDED_WITHIN: Duration = Duration::from_secs(120);
+/// The longest that several runs, or a long one, may take to end.
+const SEVERAL_WITHIN: Duration = Duration::from_secs(400);
 /// How many times a run is killed, at moments spread over its life.
 const KILLS: u32 = 20;
 /// How many times one is interrupted.
@@ -61,6 +67,13 @@ fn main() -> ExitCode {
         Trial::test("a_full_disk_is_named_and_nothing_stays", a_full_disk_is_named_and_nothing_stays),
         Trial::test("nodes_that_are_away_end_with_the_run", nodes_that_are_away_end_with_the_run),
         Trial::test("what_nobody_saw_is_not_held", what_nobody_saw_is_not_held),
+        Trial::test("a_node_killed_while_it_evicts_is_no_pass", a_node_killed_while_it_evicts_is_no_pass),
+        Trial::test(
+            "what_the_node_itself_showed_needs_no_api_server",
+            what_the_node_itself_showed_needs_no_api_server,
+        ),
+        Trial::test("of_several_runs_each_is_told", of_several_runs_each_is_told),
+        Trial::test("after_the_first_that_fails_no_other_starts", after_the_first_that_fails_no_other_starts),
         Trial::test("a_killed_kubelet_is_no_pass", || a_killed_component_is_no_pass("kubelet")),
         Trial::test("a_killed_api_server_is_no_pass", || a_killed_component_is_no_pass("kube-apiserver")),
         Trial::test("a_killed_containerd_is_no_pass", || a_killed_component_is_no_pass("containerd")),
@@ -367,6 +380,77 @@ fn what_nobody_saw_is_not_held() -> Result<(), Failed> {
     let seen: Vec<_> = findings.iter().filter(|(_, state)| state != "unknown").collect();
     if findings.is_empty() || !seen.is_empty() {
         return Err(format!("not unknown: {seen:?} of {findings:?}").into());
+    }
+    Ok(is_as_before(&before)?)
+}
+
+/// The pod was decided on and had not ended: what came of it is unknown.
+fn a_node_killed_while_it_evicts_is_no_pass() -> Result<(), Failed> {
+    let before = machine::state();
+    let arguments = ["run", "--on", "host", "--json", "-", KILLED_WHILE_IT_EVICTS];
+    let ran = command::run(&arguments, SEVERAL_WITHIN)?.expect(4)?;
+    let findings = ran.findings();
+    let seen: Vec<_> = findings.iter().filter(|(_, state)| state != "unknown").collect();
+    if findings.is_empty() || !seen.is_empty() {
+        return Err(format!("not unknown: {seen:?} of {findings:?}").into());
+    }
+    Ok(is_as_before(&before)?)
+}
+
+fn what_the_node_itself_showed_needs_no_api_server() -> Result<(), Failed> {
+    let before = machine::state();
+    command::run(&run_arguments(RESTARTED_UNDER_PRESSURE), SEVERAL_WITHIN)?.expect(0)?;
+    Ok(is_as_before(&before)?)
+}
+
+/// Side by side: what is violated is run once, what is unknown again, and all of it is in one JUnit report.
+fn of_several_runs_each_is_told() -> Result<(), Failed> {
+    let before = machine::state();
+    let folder = tempfile::tempdir()?;
+    let (junit, lines) = (folder.path().join("junit.xml"), folder.path().join("lines.json"));
+    let (report, told) = (junit.display().to_string(), lines.display().to_string());
+    let arguments =
+        ["run", "--on", "host", "--jobs", "3", "--retry-unknown", "1", "--junit", &report, "--json", &told];
+    let ran = command::run(&[&arguments[..], &[SCENARIO, WRONG, UNSEEN]].concat(), SEVERAL_WITHIN)?;
+    // The worst of them is the violation.
+    ran.expect(1)?;
+    let lines = std::fs::read_to_string(&lines)?;
+    let documents = lines.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let mut verdicts: Vec<(String, String, u64)> = documents
+        .filter(|document| document["type"] == "verdict")
+        .map(|document| {
+            let verdict = &document["verdict"];
+            let text = |key: &str| verdict[key].as_str().unwrap_or_default().to_owned();
+            (text("scenario"), text("state"), verdict["attempts"].as_u64().unwrap_or_default())
+        })
+        .collect();
+    verdicts.sort();
+    verdicts.dedup_by_key(|(scenario, _, attempts)| (scenario.clone(), *attempts));
+    let of = |name: &str| verdicts.iter().filter(|(scenario, ..)| scenario == name).collect::<Vec<_>>();
+    let last = |name: &str| of(name).last().map(|(_, state, attempts)| (state.clone(), *attempts));
+    for (name, state, attempts) in [("steady", "held", 1), ("wrong", "violated", 1), ("unseen", "unknown", 2)]
+    {
+        if last(name) != Some((state.to_owned(), attempts)) {
+            return Err(format!("{name} should be {state} after {attempts} runs: {verdicts:?}").into());
+        }
+    }
+    let report = std::fs::read_to_string(&junit)?;
+    let suites = report.matches("<testsuite ").count();
+    let parts = ["name=\"steady\"", "name=\"wrong\"", "name=\"unseen\"", "<failure", "<error"];
+    let missing: Vec<_> = parts.iter().filter(|part| !report.contains(**part)).collect();
+    if suites != 3 || !missing.is_empty() {
+        return Err(format!("{suites} suites, and without {missing:?}:\n{report}").into());
+    }
+    Ok(is_as_before(&before)?)
+}
+
+fn after_the_first_that_fails_no_other_starts() -> Result<(), Failed> {
+    let before = machine::state();
+    let arguments = ["run", "--on", "host", "--jobs", "1", "--fail-fast", WRONG, SCENARIO, UNSEEN];
+    let ran = command::run(&arguments, SEVERAL_WITHIN)?.expect(1)?;
+    let said = format!("{}{}", ran.output, ran.errors);
+    if !said.contains("not run: steady, unseen") && !said.contains("not run: steady and unseen") {
+        return Err(format!("who was not run is not said:\n{said}").into());
     }
     Ok(is_as_before(&before)?)
 }

@@ -208,7 +208,8 @@ fn the_quick_tier_is_small_and_has_something_of_everything() {
         }
     }
     assert!((40..=60).contains(&quick.len()), "{} of {} scenarios are quick", quick.len(), all.len());
-    let folders = |of: &mut dyn Iterator<Item = &String>| of.map(|name| folder(name)).collect::<BTreeSet<_>>();
+    let folders =
+        |of: &mut dyn Iterator<Item = &String>| of.map(|name| folder(name)).collect::<BTreeSet<_>>();
     let mut missing = folders(&mut all.iter().map(|(name, _)| name));
     for folder in folders(&mut quick.iter()) {
         missing.remove(&folder);

@@ -146,7 +146,11 @@ fn everything_that_can_be_written_has_an_example() {
             used(example, keys, &mut said);
         }
         let missing: Vec<String> = words(&schema, definition).difference(&said).cloned().collect();
-        assert!(missing.is_empty(), "docs/scenario.md has no example of {definition}: {}", missing.join(", "));
+        assert!(
+            missing.is_empty(),
+            "docs/scenario.md has no example of {definition}: {}",
+            missing.join(", ")
+        );
     }
 }
 
