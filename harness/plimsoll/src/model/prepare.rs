@@ -405,9 +405,13 @@ impl Prepared {
             Until::Evictions(count) => PreparedUntil::Evictions(*count),
             Until::Rejections(count) => PreparedUntil::Rejections(*count),
             Until::OomKills(count) => PreparedUntil::OomKills(*count),
-            Until::GoneFrom { .. } | Until::ConditionStatus { .. } | Until::Taint { .. } => {
-                PreparedUntil::Never("nodes that fail are not modelled".to_owned())
-            }
+            Until::GoneFrom { .. }
+            | Until::ConditionStatus { .. }
+            | Until::Taint { .. }
+            | Until::ZoneTaint { .. } => PreparedUntil::Never("nodes that fail are not modelled".to_owned()),
+            Until::Terminating(_) => PreparedUntil::Never(
+                "pods that are told to go by others than the kubelet are not modelled".to_owned(),
+            ),
             Until::Drained { .. } => PreparedUntil::Never("drains are not modelled".to_owned()),
             Until::Condition { node, condition, raised } => {
                 match plimsoll_eviction::signal::NodeCondition::from_name(condition) {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Node, Pod};
 
 use super::Fact;
-use crate::plan::{HOLLOW_LABEL, HollowPlan, HollowZone, Plan, Until, WORKLOAD_LABEL};
+use crate::plan::{HOLLOW_LABEL, HollowPlan, HollowZone, Plan, Until, WORKLOAD_LABEL, ZONE_LABEL};
 
 /// The components without which a run can not go on.
 const NEEDED: [&str; 6] =
@@ -33,6 +33,10 @@ pub struct World {
     pub deleted: BTreeSet<String>,
     /// UIDs of the pods that were ever seen of each workload.
     pub known: BTreeMap<String, BTreeSet<String>>,
+    /// The nodes on which each workload ever had a pod.
+    pub places: BTreeMap<String, BTreeSet<String>>,
+    /// UIDs of the pods that were ever seen to be told to go: marked for deletion, or deleted.
+    pub told_to_go: BTreeSet<String>,
     /// When a node's condition was first seen true, by node and condition.
     pub raised: BTreeMap<(String, String), Timestamp>,
     /// The taints that nodes ever had: node, key and effect.
@@ -72,12 +76,19 @@ impl World {
                 }
                 if let Some(workload) = workload_of(pod) {
                     self.known.entry(workload.to_owned()).or_default().insert(uid.clone());
+                    if let Some(node) = node_of(pod) {
+                        self.places.entry(workload.to_owned()).or_default().insert(node.to_owned());
+                    }
+                }
+                if pod.metadata.deletion_timestamp.is_some() {
+                    self.told_to_go.insert(uid.clone());
                 }
                 self.pods.insert(uid, Pod::clone(pod));
             }
             Fact::PodDeleted(pod) => {
                 if let Some(uid) = &pod.metadata.uid {
                     self.pods.remove(uid);
+                    self.told_to_go.insert(uid.clone());
                     self.deleted.insert(uid.clone());
                 }
             }
@@ -233,10 +244,24 @@ impl World {
                 }
                 Ok(())
             }
+            Until::Terminating(names) => {
+                for name in names {
+                    let expected = plan.workloads.get(name).map_or(1, |workload| workload.pods) as usize;
+                    let known = self.known.get(name).into_iter().flatten();
+                    let told = known.filter(|uid| self.told_to_go.contains(*uid)).count();
+                    if told < expected {
+                        return Err(format!("{name}: {told} of {expected} told to go"));
+                    }
+                }
+                Ok(())
+            }
             Until::GoneFrom { node, workloads } => {
-                let on_node = |pod: &&Pod| {
-                    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node.as_str())
-                };
+                let was_there =
+                    |name: &&String| self.places.get(*name).is_some_and(|places| places.contains(node));
+                if let Some(name) = workloads.iter().find(|name| !was_there(name)) {
+                    return Err(format!("no pod of {name} was ever on {node}"));
+                }
+                let on_node = |pod: &&Pod| node_of(pod) == Some(node.as_str());
                 match workloads.iter().flat_map(|name| self.pods_of(name)).find(on_node) {
                     Some(pod) => {
                         Err(format!("pod {} is still on {node}", pod.metadata.name.as_deref().unwrap_or("?")))
@@ -249,6 +274,9 @@ impl World {
                 if is == wanted { Ok(()) } else { Err(format!("{condition} of {node} is {is}")) }
             }
             Until::Taint { node, key, effect, present } => self.taint(node, key, effect.as_deref(), *present),
+            Until::ZoneTaint { zone, key, effect, count, present } => {
+                self.zone_taint(zone, key, effect.as_deref(), *count, *present)
+            }
         }
     }
 
@@ -264,6 +292,31 @@ impl World {
             (true, true, false) => Err(format!("{node} has the taint {key} no more")),
             (_, false, _) => Err(format!("{node} never had the taint {key}")),
             (false, true, true) => Err(format!("{node} still has the taint {key}")),
+        }
+    }
+
+    fn zone_taint(
+        &self,
+        zone: &str,
+        key: &str,
+        effect: Option<&str>,
+        count: u32,
+        present: bool,
+    ) -> Result<(), String> {
+        let of_zone = self.nodes.iter().filter(|(_, node)| {
+            let label = node.metadata.labels.as_ref().and_then(|labels| labels.get(ZONE_LABEL));
+            label.is_some_and(|label| label == zone)
+        });
+        let (mut have, mut had) = (0, 0);
+        for (name, _) in of_zone {
+            have += u32::from(self.taint(name, key, effect, true).is_ok());
+            had += u32::from(self.taint(name, key, effect, false).is_ok());
+        }
+        let so = if present { have >= count } else { have == 0 && had >= count };
+        if so {
+            Ok(())
+        } else {
+            Err(format!("{have} nodes of zone {zone} have the taint {key}, and {had} had it before"))
         }
     }
 
@@ -334,6 +387,11 @@ pub fn workload_of(pod: &Pod) -> Option<&str> {
 
 fn phase(pod: &Pod) -> &str {
     pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Pending")
+}
+
+/// The node to which a pod is bound.
+fn node_of(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref()?.node_name.as_deref()
 }
 
 fn is_ready(pod: &Pod) -> bool {
@@ -435,6 +493,69 @@ mod tests {
         let Fact::Pod(pod) = running("a") else { unreachable!("it is a pod") };
         world.apply(Timestamp::UNIX_EPOCH, &Fact::PodDeleted(pod));
         assert_eq!(world.is_so(&until, &plan()), Ok(()));
+    }
+
+    fn with(uid: &str, changes: serde_json::Value) -> Fact {
+        let mut pod = json!({"metadata": {"name": uid, "uid": uid, "labels": {(WORKLOAD_LABEL): "web"}},
+            "spec": {"containers": [], "nodeName": "first"}, "status": {"phase": "Running"}});
+        if let (Some(metadata), Some(changes)) = (pod["metadata"].as_object_mut(), changes.as_object()) {
+            metadata.extend(changes.clone());
+        }
+        Fact::Pod(Box::new(serde_json::from_value(pod).expect("a pod")))
+    }
+
+    #[test]
+    fn a_pod_that_was_never_on_a_node_is_not_gone_from_it() {
+        let mut world = World::default();
+        let gone = |node: &str| Until::GoneFrom { node: node.into(), workloads: vec!["web".into()] };
+        assert_eq!(world.is_so(&gone("first"), &plan()), Err("no pod of web was ever on first".into()));
+        world.apply(Timestamp::UNIX_EPOCH, &with("a", json!({})));
+        assert_eq!(world.is_so(&gone("first"), &plan()), Err("pod a is still on first".into()));
+        let Fact::Pod(pod) = with("a", json!({})) else { unreachable!("it is a pod") };
+        world.apply(Timestamp::UNIX_EPOCH, &Fact::PodDeleted(pod));
+        assert_eq!(world.is_so(&gone("first"), &plan()), Ok(()));
+        assert_eq!(world.is_so(&gone("second"), &plan()), Err("no pod of web was ever on second".into()));
+    }
+
+    #[test]
+    fn told_to_go_is_who_is_marked_for_deletion_or_gone() {
+        let mut world = World::default();
+        let until = Until::Terminating(vec!["web".into()]);
+        world.apply(Timestamp::UNIX_EPOCH, &with("a", json!({})));
+        assert_eq!(world.is_so(&until, &plan()), Err("web: 0 of 1 told to go".into()));
+        world.apply(Timestamp::UNIX_EPOCH, &with("a", json!({"deletionTimestamp": "2026-01-01T00:00:00Z"})));
+        assert_eq!(world.is_so(&until, &plan()), Ok(()));
+        let Fact::Pod(pod) = with("a", json!({})) else { unreachable!("it is a pod") };
+        world.apply(Timestamp::UNIX_EPOCH, &Fact::PodDeleted(pod));
+        world.apply(Timestamp::UNIX_EPOCH, &with("b", json!({})));
+        assert_eq!(world.is_so(&until, &plan()), Ok(()));
+    }
+
+    #[test]
+    fn the_taints_of_a_zone_are_counted() {
+        let mut world = World::default();
+        let node = |name: &str, tainted: bool| {
+            let taints = if tainted { json!([{"key": "k", "effect": "NoExecute"}]) } else { json!([]) };
+            let node = json!({"metadata": {"name": name, "labels": {(ZONE_LABEL): "a"}}, "spec": {"taints": taints}});
+            Fact::Node(Box::new(serde_json::from_value(node).expect("a node")))
+        };
+        let until = |count, present| Until::ZoneTaint {
+            zone: "a".into(),
+            key: "k".into(),
+            effect: None,
+            count,
+            present,
+        };
+        for name in ["one", "two", "three"] {
+            world.apply(Timestamp::UNIX_EPOCH, &node(name, name != "three"));
+        }
+        assert!(world.is_so(&until(2, true), &plan()).is_ok());
+        assert!(world.is_so(&until(3, true), &plan()).is_err());
+        assert!(world.is_so(&until(1, false), &plan()).is_err());
+        world.apply(Timestamp::UNIX_EPOCH, &node("one", false));
+        world.apply(Timestamp::UNIX_EPOCH, &node("two", false));
+        assert!(world.is_so(&until(2, false), &plan()).is_ok());
+        assert!(world.is_so(&until(3, false), &plan()).is_err());
     }
 
     #[test]

@@ -440,11 +440,13 @@ pub enum Until {
         /// True to wait for it to be raised, false for it to be cleared.
         raised: bool,
     },
+    /// As many pods of each of these workloads as it asks for were told to go: they are marked for deletion, or gone.
+    Terminating(Vec<String>),
     /// No pod of these workloads is left, or all have ended (Failed or Succeeded).
     Gone(Vec<String>),
     /// The fillers of these workloads report that they hold their whole amount.
     Filled(Vec<String>),
-    /// No pod of these workloads that is bound to this node is left.
+    /// Pods of each of these workloads were on this node, and none that is bound to it is left.
     GoneFrom {
         /// The node.
         node: String,
@@ -469,6 +471,20 @@ pub enum Until {
         /// Its effect; absent for any.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         effect: Option<String>,
+        /// Whether it must be there.
+        present: bool,
+    },
+    /// So many nodes of a zone of hollow nodes have a taint now, or had it and none of the zone has it any more.
+    ZoneTaint {
+        /// The zone.
+        zone: String,
+        /// The taint's key.
+        key: String,
+        /// Its effect; absent for any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        effect: Option<String>,
+        /// How many nodes at least.
+        count: u32,
         /// Whether it must be there.
         present: bool,
     },

@@ -305,12 +305,21 @@ fn until(until: &Until) -> String {
         Until::Running(names) => format!("{} are Running", names.join(", ")),
         Until::Ready(names) => format!("{} are Ready", names.join(", ")),
         Until::Gone(names) => format!("{} are gone or have ended", names.join(", ")),
+        Until::Terminating(names) => format!("{} are told to go", names.join(", ")),
         Until::Filled(names) => format!("{} hold their whole amount", names.join(", ")),
         Until::GoneFrom { node, workloads } => format!("{} are gone from {node}", workloads.join(", ")),
         Until::ConditionStatus { node, condition, status } => format!("{condition} of {node} is {status}"),
         Until::Taint { node, key, effect, present } => {
             let has = if *present { "has the taint" } else { "has lost the taint" };
             format!("{node} {has} {}", failure::taint(key, effect.as_deref()))
+        }
+        Until::ZoneTaint { zone, key, effect, count, present } => {
+            let taint = failure::taint(key, effect.as_deref());
+            if *present {
+                format!("nodes of zone {zone} with the taint {taint} reach {count}")
+            } else {
+                format!("no node of zone {zone} has the taint {taint} any more, and {count} had it")
+            }
         }
         Until::Drained { node, count } => format!("drains of {node} that are over reach {count}"),
         Until::Evictions(count) => format!("evictions reach {count}"),

@@ -67,7 +67,9 @@ impl Timings {
             Action::Wait(wait) => match &wait.until {
                 Until::Running(_) | Until::Ready(_) => self.pods += took,
                 Until::Filled(_) => self.fill += took,
-                Until::Condition { raised: false, .. } | Until::Gone(_) => self.kubelet += took,
+                Until::Condition { raised: false, .. } | Until::Terminating(_) | Until::Gone(_) => {
+                    self.kubelet += took
+                }
                 _ => {
                     // A threshold that was never crossed was still being filled towards.
                     let fill =

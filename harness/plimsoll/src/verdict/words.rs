@@ -164,12 +164,18 @@ pub fn until(until: &Until) -> String {
         Until::Condition { node, condition, raised: true } => format!("{condition} on {node}"),
         Until::Condition { node, condition, raised: false } => format!("{condition} on {node} to clear"),
         Until::Gone(names) => format!("{} to be gone", list(names)),
+        Until::Terminating(names) => format!("{} to be told to go", list(names)),
         Until::Filled(names) => format!("{} to hold their fill", list(names)),
         Until::GoneFrom { node, workloads } => format!("{} to be gone from {node}", list(workloads)),
         Until::ConditionStatus { node, condition, status } => format!("{condition} of {node} to be {status}"),
         Until::Taint { node, key, effect, present } => {
             let off = if *present { "" } else { " to be taken off" };
             format!("the taint {} of {node}{off}", failure::taint(key, effect.as_deref()))
+        }
+        Until::ZoneTaint { zone, key, effect, count: number, present } => {
+            let (taint, nodes) = (failure::taint(key, effect.as_deref()), count(*number as usize, "node"));
+            let off = if *present { "" } else { " to be taken off" };
+            format!("the taint {taint} of {nodes} of zone {zone}{off}")
         }
         Until::Drained { node, count: number } => {
             format!("{} of {node} to be over", count(*number as usize, "drain"))

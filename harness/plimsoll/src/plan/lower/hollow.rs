@@ -79,7 +79,7 @@ fn groups(zone: &str, all: u32, steps: &[Located<Step>]) -> Vec<u32> {
         .collect()
 }
 
-fn zone<'a>(
+pub(super) fn zone<'a>(
     name: &Located<String>,
     hollow: Option<&'a HollowPlan>,
     findings: &mut Findings,

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::cluster::Node;
 use super::context::Findings;
 use super::expectations::Lowering;
+use super::hollow;
 use super::steps::{condition, one_node};
 use crate::plan::{
-    Action, ComponentChange, ControlPlaneComponent, Expect, NodeChange, TaintedExpectation, Until,
+    Action, ComponentChange, ControlPlaneComponent, Expect, HollowPlan, NodeChange, TaintedExpectation, Until,
 };
 use crate::scenario::format::disruption::TaintEffect;
 use crate::scenario::format::expect::{Tainted, Tolerated};
@@ -124,9 +125,13 @@ pub(super) fn taint_wait(
     wait: &WrittenWait,
     step: Mark,
     nodes: &[Node],
+    hollow: Option<&HollowPlan>,
     findings: &mut Findings,
 ) -> Option<Until> {
-    let node = one_node(wait.node.as_ref(), step, nodes, findings);
+    let node = match &wait.zone {
+        Some(_) => None,
+        None => one_node(wait.node.as_ref(), step, nodes, findings),
+    };
     let Some(taint) = &wait.taint else {
         let help = "add `taint: node.kubernetes.io/unreachable`";
         findings.say_with_help(Code::E0004, wait.until.mark, "which taint?", help);
@@ -142,6 +147,16 @@ pub(super) fn taint_wait(
     };
     let key = taint_key(taint, findings)?;
     let effect = wait.effect.as_ref().map(|effect| effect.value.name().to_owned());
+    if let Some(name) = &wait.zone {
+        let zone = hollow::zone(name, hollow, findings)?;
+        let count = wait.count.as_ref().map_or(1, |count| count.0);
+        if count > zone.nodes() {
+            let text = format!("zone `{}` has {} nodes: expected 1 to that many", zone.name, zone.nodes());
+            let mark = wait.count.as_ref().map_or(name.mark, |count| count.mark);
+            findings.say(Code::E0006, mark, text);
+        }
+        return Some(Until::ZoneTaint { zone: zone.name.clone(), key, effect, count, present });
+    }
     Some(Until::Taint { node: node?, key, effect, present })
 }
 

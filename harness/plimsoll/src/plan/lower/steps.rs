@@ -55,7 +55,7 @@ pub(super) fn lower(
                 }
                 Some(Action::Observe(time.0))
             }
-            Step::Wait(wait) => until(wait, step.mark, names, nodes, findings).and_then(|until| {
+            Step::Wait(wait) => until(wait, step.mark, names, nodes, hollow, findings).and_then(|until| {
                 let within = wait.within.as_ref()?;
                 if within.0.is_zero() {
                     findings.say(
@@ -209,6 +209,7 @@ fn until(
     step: Mark,
     names: &mut Names,
     nodes: &[Node],
+    hollow: Option<&HollowPlan>,
     findings: &mut Findings,
 ) -> Option<Until> {
     check_wait_fields(wait, findings);
@@ -225,12 +226,13 @@ fn until(
                 None => Until::Gone(workloads),
             }
         }
+        WaitFor::Terminating => Until::Terminating(pods(wait, step, names, findings)),
         WaitFor::Filled => Until::Filled(fillers(wait, step, names, findings)),
         WaitFor::Evictions => Until::Evictions(counted()),
         WaitFor::Rejections => Until::Rejections(counted()),
         WaitFor::OomKills => Until::OomKills(counted()),
         WaitFor::Condition => node_failure::condition_wait(wait, step, nodes, findings)?,
-        WaitFor::Taint => node_failure::taint_wait(wait, step, nodes, findings)?,
+        WaitFor::Taint => node_failure::taint_wait(wait, step, nodes, hollow, findings)?,
         WaitFor::Drained => {
             Until::Drained { node: one_node(wait.node.as_ref(), step, nodes, findings)?, count: counted() }
         }
@@ -258,9 +260,13 @@ fn check_bound(wait: &WrittenWait, step: Mark, next: Option<Mark>, findings: &mu
 /// Fields of a wait that go only with some of what it can wait for.
 fn check_wait_fields(wait: &WrittenWait, findings: &mut Findings) {
     let what = wait.until.value;
-    let of_pods = matches!(what, WaitFor::Running | WaitFor::Ready | WaitFor::Filled | WaitFor::Gone);
-    let counts =
-        matches!(what, WaitFor::Evictions | WaitFor::Rejections | WaitFor::OomKills | WaitFor::Drained);
+    let of_pods = matches!(
+        what,
+        WaitFor::Running | WaitFor::Ready | WaitFor::Filled | WaitFor::Terminating | WaitFor::Gone
+    );
+    let of_zone = what == WaitFor::Taint && wait.zone.is_some();
+    let counts = of_zone
+        || matches!(what, WaitFor::Evictions | WaitFor::Rejections | WaitFor::OomKills | WaitFor::Drained);
     let of_condition = what == WaitFor::Condition;
     let of_taint = what == WaitFor::Taint;
     let fields = [
@@ -271,8 +277,9 @@ fn check_wait_fields(wait: &WrittenWait, findings: &mut Findings) {
         (
             "node",
             wait.node.as_ref().map(|field| field.key),
-            of_condition || of_taint || matches!(what, WaitFor::Gone | WaitFor::Drained),
+            of_condition || of_taint && !of_zone || matches!(what, WaitFor::Gone | WaitFor::Drained),
         ),
+        ("zone", wait.zone.as_ref().map(|field| field.key), of_taint),
     ];
     node_failure::check_wait_fields(wait, findings);
     for (field, key, belongs) in fields {
@@ -298,11 +305,13 @@ fn pods(wait: &WrittenWait, step: Mark, names: &Names, findings: &mut Findings) 
     let Some(written) = &wait.pods else {
         let there: Vec<String> = names
             .subjects()
-            .filter(
-                |(_, subject)| {
-                    if wait.until.value == WaitFor::Gone { subject.was_active } else { subject.active }
-                },
-            )
+            .filter(|(_, subject)| {
+                if matches!(wait.until.value, WaitFor::Gone | WaitFor::Terminating) {
+                    subject.was_active
+                } else {
+                    subject.active
+                }
+            })
             .filter(|(_, subject)| subject.pods.count > 0)
             .map(|(key, _)| key.to_owned())
             .collect();

@@ -57,9 +57,10 @@ pub struct Wait {
     /// What to wait for.
     #[serde(rename = "for")]
     pub until: Located<WaitFor>,
-    /// Whose pods, for Running, Ready, Filled and Gone. Left out: everything that was started so far.
+    /// Whose pods, for Running, Ready, Filled, Terminating and Gone. Left out: everything that was started so far.
     pub pods: Option<Located<Names>>,
-    /// How many at least, for evictions, rejections, oomKills and Drained, counted from the start of the run. Default 1.
+    /// How many at least, for evictions, rejections, oomKills and Drained, counted from the start of the run; for a taint of a
+    /// zone, how many of its nodes. Default 1.
     pub count: Option<Located<Count>>,
     /// Which node condition, for condition, such as `MemoryPressure` or `Ready`.
     pub condition: Option<Located<String>>,
@@ -73,6 +74,8 @@ pub struct Wait {
     pub state: Option<Located<ConditionState>>,
     /// Whose condition, taint or drain; left out: the only node's. For Gone: only pods on this node are waited for.
     pub node: Option<Located<String>>,
+    /// For taint, in place of `node`: of this zone of hollow nodes so many must have it (`count`), or, having had it, none any more.
+    pub zone: Option<Located<String>>,
     /// How long at most. Every wait has a bound.
     #[schemars(required)]
     pub within: Option<Located<Time>>,
@@ -87,6 +90,8 @@ pub enum WaitFor {
     Ready,
     /// Every filler holds its whole amount.
     Filled,
+    /// Every pod was told to go: it is marked for deletion, or gone.
+    Terminating,
     /// Every pod is deleted or has ended.
     Gone,
     /// The kubelet evicted so many pods.
@@ -116,6 +121,7 @@ impl WaitFor {
             Self::Running => "Running",
             Self::Ready => "Ready",
             Self::Filled => "Filled",
+            Self::Terminating => "Terminating",
             Self::Gone => "Gone",
             Self::Evictions => "evictions",
             Self::Rejections => "rejections",

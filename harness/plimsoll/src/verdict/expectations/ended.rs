@@ -33,8 +33,9 @@ impl End {
 
 pub(super) fn judge(context: &Context<'_>, expected: &EndedExpectation, case: &mut Case) {
     let workload = expected.workload.as_str();
-    let of_waits =
-        |until: &Until| matches!(until, Until::Gone(_) | Until::Evictions(_) | Until::Drained { .. });
+    let of_waits = |until: &Until| {
+        matches!(until, Until::Gone(_) | Until::Terminating(_) | Until::Evictions(_) | Until::Drained { .. })
+    };
     case.doubts(context.history.completeness_doubts());
     let is_open = matches!(expected.kind, EndKind::Running | EndKind::Pending);
     let mut number = 0;

@@ -26,7 +26,10 @@ pub(super) fn judge(context: &Context<'_>, expected: &ReplacedExpectation, case:
     let pods: Vec<&PodEnd> = context.pods_of(workload).map(|(_, pod)| pod).collect();
     if pods.iter().all(|pod| pod.end.is_open() || pod.end == End::Completed) {
         let doubts = context.history.absence_doubts(context.plan, |until| {
-            matches!(until, Until::Evictions(_) | Until::Gone(_) | Until::Drained { .. })
+            matches!(
+                until,
+                Until::Evictions(_) | Until::Gone(_) | Until::Terminating(_) | Until::Drained { .. }
+            )
         });
         let (what, evidence) = context.instead(workload);
         case.absent(

@@ -38,9 +38,9 @@ pub(super) fn judge(context: &Context<'_>, workload: &str, expected: &Lasting, c
         took.judge(&pod.name, expected, evidence.into_iter().flatten(), case);
     }
     if terminated == 0 {
-        let doubts = context
-            .history
-            .absence_doubts(context.plan, |until| matches!(until, Until::Evictions(_) | Until::Gone(_)));
+        let doubts = context.history.absence_doubts(context.plan, |until| {
+            matches!(until, Until::Evictions(_) | Until::Terminating(_) | Until::Gone(_))
+        });
         let (what, evidence) = context.instead(workload);
         case.absent(format!("no pod of {workload} was terminated: {what}"), evidence, doubts);
     }

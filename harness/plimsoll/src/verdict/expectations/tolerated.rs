@@ -48,7 +48,9 @@ fn deleted(context: &Context<'_>, workload: &str, lasting: &Lasting, case: &mut 
         length.judge(&what, lasting, evidence, case);
     }
     if judged == 0 {
-        let waited = |until: &Until| matches!(until, Until::Taint { .. } | Until::GoneFrom { .. });
+        let waited = |until: &Until| {
+            matches!(until, Until::Taint { .. } | Until::Terminating(_) | Until::GoneFrom { .. })
+        };
         let doubts = context.history.absence_doubts(context.plan, waited);
         let (what, evidence) = context.instead(workload);
         case.absent(format!("no pod of {workload} was deleted for a taint: {what}"), evidence, doubts);
