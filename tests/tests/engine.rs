@@ -10,7 +10,6 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use plimsoll_tests::kills::{self, Moments, Remover};
 use plimsoll_tests::machine::{self, State, is_as_before};
 use plimsoll_tests::{command, engine, needs};
-use rustix::process::Signal;
 
 const STEADY: &str = "tests/scenarios/faults/steady.yaml";
 const QUICKSTART: &str = "scenarios/quickstart.yaml";
