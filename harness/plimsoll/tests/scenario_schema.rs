@@ -72,7 +72,9 @@ fn every_scenario_here_is_without_fault_and_its_plan_reads_back() {
             Ok(lowered) => lowered,
             Err(diagnostics) => panic!("{diagnostics}"),
         };
-        assert!(lowered.warnings.list.is_empty(), "{}", lowered.warnings);
+        // Where that the kubelet overwrites a threshold is the subject, saying so is right.
+        let meant = path.ends_with("disk/containerfs-takes-the-values-of-nodefs.yaml");
+        assert_eq!(lowered.warnings.list.len(), usize::from(meant), "{}", lowered.warnings);
         let stem = path.file_stem().and_then(|stem| stem.to_str());
         assert_eq!(stem, Some(lowered.plan.name.as_str()), "a scenario's file is called as it is");
         assert!(lowered.plan.description.is_some(), "{} says what it shows", path.display());
