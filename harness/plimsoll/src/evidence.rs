@@ -1,9 +1,9 @@
 //! The folder that a run leaves when it did not hold: all that is needed to find out why, without running again.
 
-use std::io;
 use std::path::Path;
+use std::{fmt, io};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cluster::Cluster;
 use crate::observe::{Fact, Timeline};
@@ -11,7 +11,44 @@ use crate::plan::Plan;
 use crate::verdict::Verdict;
 use crate::whole_file::WholeFile;
 
-/// Writes `plan.json`, `timeline.jsonl`, `verdict.json`, `objects.json` (as last seen) and `logs/`.
+/// The machine on which a run was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// How many processors it has.
+    pub processors: usize,
+    /// Its kernel's release.
+    pub kernel: String,
+    /// The version of its cgroups.
+    pub cgroup: u8,
+}
+
+impl Machine {
+    /// This one.
+    #[must_use]
+    pub fn here() -> Self {
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        Self {
+            processors: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            kernel: release.trim().to_owned(),
+            cgroup: if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { 2 } else { 1 },
+        }
+    }
+
+    /// Reads the machine of a run back, if its folder says.
+    #[must_use]
+    pub fn read(folder: &Path) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(folder.join("machine.json")).ok()?).ok()
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { processors, kernel, cgroup } = self;
+        write!(f, "{processors} processors, Linux {kernel}, cgroup v{cgroup}")
+    }
+}
+
+/// Writes `plan.json`, `timeline.jsonl`, `verdict.json`, `machine.json`, `objects.json` (as last seen) and `logs/`.
 ///
 /// # Errors
 /// With what could not be written; the rest is there.
@@ -32,6 +69,7 @@ pub async fn write(
         WholeFile::write(&folder.join("timeline.jsonl"), &lines),
         document(&folder.join("plan.json"), plan),
         document(&folder.join("verdict.json"), verdict),
+        document(&folder.join("machine.json"), &Machine::here()),
         document(&folder.join("objects.json"), &objects(timeline)),
         cluster.copy_logs(&folder.join("logs")).await.map_err(io::Error::other),
     ];

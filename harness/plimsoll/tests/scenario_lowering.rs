@@ -310,3 +310,53 @@ fn the_control_plane_is_set_by_the_names_of_its_flags() {
     });
     assert_eq!(serde_json::to_value(settings).expect("JSON"), expected);
 }
+
+#[test]
+fn two_versions_of_an_object_have_two_names_for_the_steps() {
+    let budgets = "  manifests:
+  - {apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: budget}, spec: {minAvailable: 1}}
+  - {apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: budget, annotations: {plimsoll.dev/called: looser}}, spec: {minAvailable: 0}}
+  workloads: [{name: web}]
+  steps: [{start: [budget, web]}, {apply: looser}, {observe: 1s}]
+  expect: {survive: web}
+";
+    let plan = plan(budgets);
+    assert_eq!(plan.workloads["budget"].objects[0].object["spec"]["minAvailable"], 1);
+    let Action::Apply(applied) = &plan.steps[1].action else { panic!("an apply") };
+    assert_eq!(names(applied), ["PodDisruptionBudget/budget"]);
+    assert_eq!(applied[0].object["spec"]["minAvailable"], 0);
+}
+
+#[test]
+fn nodes_are_spread_over_zones_that_are_only_counted() {
+    let plan = plan(
+        "  cluster: {hollow: {nodes: 10, zones: 3}}
+  steps:
+  - zone: {name: a, nodes: 2, do: freeze}
+  - wait: {for: taint, taint: k, zone: a, count: 2, within: 60s}
+  - wait: {for: taint, taint: k, is: cleared, zone: c, within: 60s}
+  expect: {taintRate: [{zone: b, nodes: 0}]}
+",
+    );
+    let zones = plan.hollow.expect("hollow nodes").zones;
+    let zones: Vec<(&str, u32)> = zones.iter().map(|zone| (zone.name.as_str(), zone.nodes())).collect();
+    assert_eq!(zones, [("a", 4), ("b", 3), ("c", 3)]);
+    let waits: Vec<String> =
+        plan.steps.iter().map(|step| plimsoll::verdict::words::action(&step.action)).collect();
+    assert!(waits[1].contains("the taint k of 2 nodes of zone a"), "{waits:?}");
+    assert!(waits[2].contains("the taint k of 1 node of zone c to be taken off"), "{waits:?}");
+}
+
+#[test]
+fn nobody_replaces_a_bare_pod_and_that_can_be_expected() {
+    let spec = |replaced: &str| {
+        format!(
+            "  workloads: [{{name: bare}}]\n  steps: [{{start: bare}}, {{observe: 1s}}]\n  expect: {{replaced: {{bare: {replaced}}}}}\n"
+        )
+    };
+    let plan = plan(&spec("{times: 0}"));
+    let Expect::Replaced(replaced) = &plan.expectations[0].expect else { panic!("replaced") };
+    assert_eq!(replaced.times, Band { at_least: Some(0), at_most: Some(0) });
+    let refused = lower(&load(&spec("{times: 1}"), &Files::new())).expect_err("a bare pod");
+    assert!(refused.to_string().contains("nothing replaces it"), "{refused}");
+}

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::ProgressDrawTarget;
 
-use crate::report::{JsonLines, Junit, Reporter, TerminalOptions, Verbosity};
+use crate::report::{JsonLines, Junit, Metrics, Reporter, TerminalOptions, Verbosity};
 use crate::whole_file::WholeFile;
 
 /// Who is told, and how much.
@@ -18,6 +18,9 @@ pub(super) struct Outputs {
     /// Write every observation and finding as JSON lines; `-` is the standard output
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write metrics in Prometheus' text format: what kube-state-metrics says of the pods at the end, and what the runs came to
+    #[arg(long, value_name = "FILE")]
+    metrics: Option<PathBuf>,
     /// Say only what it came to
     #[arg(long, short, conflicts_with = "verbose")]
     pub(super) quiet: bool,
@@ -55,6 +58,10 @@ impl Outputs {
         if let Some(path) = &self.junit {
             let file = WholeFile::create(path).map_err(|error| failed(path, error))?;
             documents.push(Box::new(Junit::new(file)));
+        }
+        if let Some(path) = &self.metrics {
+            let file = WholeFile::create(path).map_err(|error| failed(path, error))?;
+            documents.push(Box::new(Metrics::new(file)));
         }
         Ok(documents)
     }

@@ -575,6 +575,9 @@ pub enum Expect {
         /// How long from the taint to the deletion; absent where they must never be deleted.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lasting: Option<Lasting>,
+        /// Where they must never be deleted: for how many seconds they themselves say that they tolerate the taint.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        asked: Option<u64>,
     },
     /// A pod of each of these workloads was to go and its time was over, but it was still there at the end.
     Terminating(Vec<String>),
@@ -729,9 +732,9 @@ pub struct ConditionExpectation {
     pub raised_within: Option<Duration>,
     /// Whether it must also have cleared before the run ended.
     pub cleared: bool,
-    /// The most time from raised to cleared.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_duration_seconds")]
-    pub cleared_within: Option<Duration>,
+    /// How long from raised to cleared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cleared_within: Option<Lasting>,
 }
 
 /// What the kubelet must have said. Absent fields are not looked at.

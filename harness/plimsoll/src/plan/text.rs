@@ -384,10 +384,10 @@ fn expected(expect: &Expect) -> String {
             "no node, so that it would lose its pods".to_owned()
         }
         Expect::Tainted(tainted) => tainted.iter().map(failure::tainted).collect::<Vec<_>>().join("; "),
-        Expect::Tolerated { workload, lasting: None } => {
+        Expect::Tolerated { workload, lasting: None, .. } => {
             format!("{workload} stays, whatever taint its node gets")
         }
-        Expect::Tolerated { workload, lasting: Some(lasting) } => {
+        Expect::Tolerated { workload, lasting: Some(lasting), .. } => {
             format!("{workload} is deleted {lasting} after its node got the taint")
         }
         Expect::TaintRate(rate) => {
@@ -446,7 +446,8 @@ fn condition(condition: &ConditionExpectation) -> String {
         time.map_or_else(String::new, |time| format!(" within {}", format_duration(time)))
     };
     let cleared = if condition.cleared {
-        format!(", cleared{}", bound(condition.cleared_within))
+        let within = condition.cleared_within.as_ref();
+        format!(", cleared{}", within.map_or_else(String::new, |within| format!(" {within} later")))
     } else {
         String::new()
     };

@@ -4,11 +4,13 @@
 //! - [`Terminal`]: lines as things happen, a level that moves, and what it all came to. [`Board`] where several run at once.
 //! - [`Junit`]: a suite for each scenario, a case for each expectation.
 //! - [`JsonLines`]: everything, one document a line.
+//! - [`Metrics`]: what kube-state-metrics would say of the pods at the end, in Prometheus' text format.
 //! - [`truth`]: predictions beside what real runs did, as a table.
 
 mod json;
 mod junit;
 mod level;
+mod metrics;
 pub mod myths;
 mod terminal;
 pub mod timings;
@@ -18,6 +20,7 @@ use std::io;
 
 pub use json::{JsonLines, VERSION};
 pub use junit::Junit;
+pub use metrics::Metrics;
 pub(crate) use terminal::Tone;
 pub use terminal::{Board, Tally, Terminal, TerminalOptions, Verbosity, WithoutVerdict};
 pub use timings::Timings;

@@ -1,10 +1,9 @@
 //! What people say beside what real runs showed, as Markdown.
 
-use crate::plan::{Plan, Standing};
-use crate::verdict::{State, Verdict};
+use std::collections::BTreeSet;
 
-/// How much of an observation is told.
-const TOLD: usize = 4;
+use crate::plan::{Plan, Standing};
+use crate::verdict::{State, Verdict, words};
 
 /// A claim, and the run that puts it to the test.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +25,7 @@ pub fn story(plan: &Plan, verdict: &Verdict) -> Option<Story> {
         (State::Held, Standing::Partly) => "true in part".to_owned(),
         (state, _) => format!("not shown: the run is {}", state.word()),
     };
-    let observed = verdict.findings.iter().take(TOLD).map(|finding| {
+    let observed = verdict.findings.iter().map(|finding| {
         let state =
             if finding.state == State::Held { String::new() } else { format!("{}: ", finding.state.word()) };
         format!("{state}{}", finding.because)
@@ -40,10 +39,26 @@ pub fn story(plan: &Plan, verdict: &Verdict) -> Option<Story> {
     })
 }
 
-/// The stories one after another.
+/// The command whose runs the page is made of, and the one that makes it.
+const COMMANDS: &str = "\
+# plimsoll run --on host --jobs 7 --keep-evidence --evidence /var/tmp/stories scenarios/stories
+# plimsoll myths /var/tmp/stories/* >docs/myths.md";
+
+/// The whole page: what it is, where it was observed (`environments`, in words), and the stories one after another.
 #[must_use]
-pub fn page(stories: &[Story]) -> String {
-    let mut text = String::new();
+pub fn page(stories: &[Story], environments: &BTreeSet<String>) -> String {
+    let observed = match environments.len() {
+        0 => "Below is what was observed.".to_owned(),
+        _ => format!("Below is what was observed on {}.", words::list(environments)),
+    };
+    let mut text = format!(
+        "# What people say of eviction, and what is so\n\n\
+        Guides and troubleshooting pages tell each other these things. Each is a scenario in \
+        [scenarios/stories](../scenarios/stories) that puts it to the test on a real\n\
+        kubelet, scheduler and controller manager; its snapshot is kept beside it. This page is made from the runs:\n\n\
+        ```console\n{COMMANDS}\n```\n\n\
+        {observed} Times are seconds after the steps began.\n\n"
+    );
     for story in stories {
         text.push_str(&format!("## {}\n\n**Claimed:** {}\n\n", story.scenario, story.claimed));
         text.push_str(&format!("**That is {}.** {}\n\nObserved:\n\n", story.standing, story.so));

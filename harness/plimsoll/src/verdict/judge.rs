@@ -4,8 +4,8 @@ use super::case::Judgement;
 use super::context::Context;
 use super::model::{Finding, State, StepResult, Verdict};
 use super::{expectations, explain, outcome, words};
-use crate::observe::{StepOutcome, Timeline};
-use crate::plan::{Expectation, Plan};
+use crate::observe::{DrainOutcome, StepOutcome, Timeline};
+use crate::plan::{Action, Expectation, Plan};
 
 /// Judges a run: a function of its plan and of what was observed, and of nothing else.
 ///
@@ -19,6 +19,7 @@ pub fn judge(plan: &Plan, timeline: &Timeline) -> Verdict {
     let mut findings: Vec<Finding> =
         plan.expectations.iter().map(|expectation| finding(&context, expectation)).collect();
     findings.extend(step_findings(&context));
+    findings.extend(background_findings(&context));
     if findings.is_empty() {
         findings.push(nothing_expected(plan));
     }
@@ -83,6 +84,45 @@ fn step_findings(context: &Context<'_>) -> Vec<Finding> {
         }
     };
     steps.iter().filter(broken).map(finding).collect()
+}
+
+/// One finding for each drain that a step left going on, of which the scenario does not say what it comes to, and that did not
+/// empty its node: its step had ended before.
+fn background_findings(context: &Context<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for step in context.history.steps.iter().filter(|step| step.outcome == Some(StepOutcome::Done)) {
+        let Some(Action::Drain(drain)) = context.plan.steps.get(step.step).map(|planned| &planned.action)
+        else {
+            continue;
+        };
+        if !drain.background || context.plan.expects_drains_of(&drain.node) {
+            continue;
+        }
+        let drains: Vec<_> = context.history.drains.iter().filter(|(node, ..)| *node == drain.node).collect();
+        let of_node = |action: &Action| matches!(action, Action::Drain(other) if other.node == drain.node);
+        let planned = context.plan.steps.iter().filter(|planned| of_node(&planned.action)).count();
+        let failed = drains.iter().find(|(_, outcome, _)| !matches!(outcome, DrainOutcome::Emptied { .. }));
+        let (because, shown) = match failed {
+            Some((_, outcome, observation)) => {
+                let words = words::drain_words(outcome);
+                let text = format!("{words}; where that is what should be, say so in `drained`");
+                (text, Some(super::history::evidence(observation)))
+            }
+            None if drains.len() < planned => {
+                ("it was not over when the run ended".to_owned(), context.history.step_evidence(step.step))
+            }
+            None => continue,
+        };
+        findings.push(Finding {
+            key: "step".to_owned(),
+            location: step.location.clone(),
+            title: format!("step {}: {}", step.step + 1, step.title),
+            state: State::Unknown,
+            because,
+            evidence: shown.into_iter().collect(),
+        });
+    }
+    findings
 }
 
 /// A scenario without expectations proves nothing.

@@ -78,6 +78,48 @@ fn a_pod_that_has_not_ended_is_no_pod_that_ended() {
 }
 
 #[test]
+fn where_all_are_to_run_nobody_was_to_end() {
+    let mut run = quiet();
+    run.add(60.0, target("greedy", "EvictionByEvictionAPI", 60.0));
+    run.add(61.0, deleted("greedy"));
+    let successor = pod(
+        "greedy",
+        json!({"metadata": {"name": "greedy-2", "uid": "second"}, "status": {"phase": "Running"}}),
+    );
+    run.add(61.5, Fact::Pod(Box::new(serde_json::from_value(successor).expect("a pod"))));
+    let running = Expect::Ended(ended("greedy", EndKind::Running));
+    assert_finding(&run, running, State::Violated, "greedy did not end as Running");
+    let evicted = Expect::Ended(ended("greedy", EndKind::EvictedThroughApi));
+    assert_finding(&run, evicted, State::Held, "1 pod of greedy: EvictedThroughApi");
+}
+
+#[test]
+fn a_drain_in_the_background_that_empties_nothing_is_told() {
+    let refused = || DrainOutcome::TimedOut { left: names(["greedy"]) };
+    let background = |run: &mut Run, outcome: Option<DrainOutcome>| {
+        drain_step(run, outcome);
+        let last = run.plan.steps.last_mut().expect("a step");
+        let Action::Drain(drain) = &mut last.action else { panic!("a drain") };
+        drain.background = true;
+    };
+    let steps = |run: &Run| {
+        let verdict = run.judge([Expect::Survive(names(["idler"]))]);
+        let told = verdict.findings.iter().filter(|finding| finding.key == "step");
+        (verdict.state, told.map(|finding| finding.because.clone()).collect::<Vec<_>>().join("; "))
+    };
+    let mut run = quiet();
+    background(&mut run, Some(DrainOutcome::Emptied { pods: names(["greedy"]) }));
+    assert_eq!(steps(&run), (State::Held, String::new()));
+    let mut run = quiet();
+    background(&mut run, Some(refused()));
+    let (state, told) = steps(&run);
+    assert!(state == State::Unknown && told.contains("say so in `drained`"), "{state:?}: {told}");
+    let mut run = quiet();
+    background(&mut run, None);
+    assert_eq!(steps(&run), (State::Unknown, "it was not over when the run ended".to_owned()));
+}
+
+#[test]
 fn what_is_stuck_terminating_is_told_from_what_is_gone() {
     let gone = |gone| {
         let expected = ended("greedy", EndKind::DeletedByTaintManager);
@@ -270,8 +312,59 @@ fn a_condition_that_comes_and_goes_is_counted() {
     assert_finding(&run, flapping(2, 2, Some((1, 5))), State::Violated, "from one raise to the next: 10");
     assert_finding(&run, flapping(3, 9, None), State::Violated, "expected between 3 and 9");
     assert_finding(&run, flapping(0, 1, None), State::Violated, "expected between 0 and 1");
+    // One raise has no period, and none is held of it.
+    let mut once = quiet();
+    once.add(50.0, node("worker", true, &[("MemoryPressure", true, 50.0)]));
+    assert_finding(&once, flapping(1, 1, Some((8, 12))), State::Violated, "no period can be told");
+    once.remove(|_, fact| matches!(fact, Fact::Finished));
+    assert_finding(&once, flapping(1, 1, Some((8, 12))), State::Unknown, "no period can be told");
     run.add(70.0, gap("nodes", 66.0, false));
     assert_finding(&run, flapping(2, 2, None), State::Unknown, "nodes went unwatched");
+}
+
+#[test]
+fn what_never_came_back_has_no_period() {
+    let replaced = ReplacedExpectation {
+        workload: "greedy".into(),
+        on: None,
+        running: None,
+        times: Band { at_least: None, at_most: Some(0) },
+        loops: Band::default(),
+        loop_period: None,
+        running_within: None,
+        reason: None,
+    };
+    let mut run = quiet();
+    assert_finding(&run, Expect::Replaced(replaced.clone()), State::Violated, "no pod of greedy had to go");
+    run.add(60.0, target("greedy", "EvictionByEvictionAPI", 60.0));
+    run.add(61.0, deleted("greedy"));
+    assert_finding(&run, Expect::Replaced(replaced.clone()), State::Held, "greedy had 0 successors");
+    let period = Some(Lasting { at_least: Some(Duration::from_secs(5)), at_most: None });
+    let looping = ReplacedExpectation { loop_period: period, ..replaced };
+    assert_finding(&run, Expect::Replaced(looping.clone()), State::Violated, "no period can be told");
+    run.add(62.0, gap("pods", 55.0, false));
+    assert_finding(&run, Expect::Replaced(looping), State::Unknown, "pods went unwatched");
+}
+
+#[test]
+fn a_volume_in_memory_is_no_local_storage() {
+    let with = |medium: Value| {
+        let mut run = quiet();
+        let volumes = json!([{"name": "data", "emptyDir": {"medium": medium}}]);
+        let owner = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "r", "uid": "r", "controller": true}]);
+        for name in ["steady", "idler", "greedy"] {
+            let volumes = if name == "greedy" { volumes.clone() } else { json!([]) };
+            run.add(50.0, pod_fact(name, json!({"metadata": {"ownerReferences": owner.clone()}, "spec": {"volumes": volumes}, "status": {"phase": "Running"}})));
+        }
+        run
+    };
+    let blocked = |by: &[(&str, ScaleDownObstacle)]| {
+        let blocked_by = by.iter().map(|(name, why)| ((*name).to_owned(), *why)).collect();
+        Expect::ScaleDownBlocked(ScaleDownExpectation { node: "worker".into(), blocked_by })
+    };
+    let local = [("greedy", ScaleDownObstacle::LocalStorage)];
+    assert_finding(&with(json!("")), blocked(&local), State::Held, "greedy keeps worker: LocalStorage");
+    assert_finding(&with(json!("Memory")), blocked(&[]), State::Held, "nothing keeps worker");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use plimsoll::observe::{Fact, StepOutcome};
-use plimsoll::plan::{Band, ConditionExpectation, Expect};
+use plimsoll::plan::{Band, ConditionExpectation, Expect, Lasting};
 use plimsoll::verdict::State::{Held, Unknown, Violated};
 use plimsoll_node::report::OomScope;
 use serde_json::json;
@@ -78,7 +78,7 @@ fn raised_and_cleared_holds() {
     assert_finding(&Run::standard(), conditions([condition("MemoryPressure")]), Held, because);
     let timed = ConditionExpectation {
         raised_within: Some(Duration::from_secs(5)),
-        cleared_within: Some(Duration::from_secs(18)),
+        cleared_within: Some(Lasting::at_most(Duration::from_secs(18))),
         ..condition("MemoryPressure")
     };
     assert_finding(
@@ -89,8 +89,12 @@ fn raised_and_cleared_holds() {
     );
     let slow = ConditionExpectation { raised_within: Some(Duration::from_secs(4)), ..timed.clone() };
     assert_finding(&Run::standard(), conditions([slow]), Violated, "4.60s, expected at most 4s");
-    let slow = ConditionExpectation { cleared_within: Some(Duration::from_secs(17)), ..timed };
-    assert_finding(&Run::standard(), conditions([slow]), Violated, "18.0s, expected at most 17s");
+    let slow =
+        ConditionExpectation { cleared_within: Some(Lasting::at_most(Duration::from_secs(17))), ..timed };
+    assert_finding(&Run::standard(), conditions([slow.clone()]), Violated, "18.0s, expected at most 17s");
+    let at_least = Lasting { at_least: Some(Duration::from_secs(20)), at_most: None };
+    let early = ConditionExpectation { cleared_within: Some(at_least), ..slow };
+    assert_finding(&Run::standard(), conditions([early]), Violated, "18.0s, expected at least 20s");
 }
 
 #[test]
@@ -99,7 +103,7 @@ fn a_time_that_was_told_after_a_gap_is_known_to_a_second_only() {
     run.remove(|seconds, fact| matches!(fact, Fact::Node(_)) && seconds > 70.0);
     run.add(79.0, node("worker", true, &[("MemoryPressure", false, 75.0)]));
     let timed = |seconds| ConditionExpectation {
-        cleared_within: Some(Duration::from_secs(seconds)),
+        cleared_within: Some(Lasting::at_most(Duration::from_secs(seconds))),
         ..condition("MemoryPressure")
     };
     // Told four seconds late: between 75 and 76.

@@ -30,7 +30,7 @@ fn tainted(within: Option<Lasting>, removed: Option<bool>) -> Expect {
 }
 
 fn tolerated(lasting: Option<Lasting>) -> Expect {
-    Expect::Tolerated { workload: "idler".into(), lasting }
+    Expect::Tolerated { workload: "idler".into(), lasting, asked: None }
 }
 
 fn terminating() -> Expect {
@@ -124,6 +124,25 @@ fn a_toleration_is_measured_from_the_taint() {
     run.add(10.0, gap("pods", 9.0, false));
     assert_finding(&run, tolerated(None), State::Unknown, "pods went unwatched");
     assert_finding(&run, tolerated(Some(seconds(2, 4))), State::Unknown, "pods went unwatched");
+}
+
+#[test]
+fn what_a_pod_itself_says_of_a_taint_is_read_from_it() {
+    let asks = |asked| Expect::Tolerated { workload: "idler".into(), lasting: None, asked: Some(asked) };
+    let mut run = cut_off();
+    assert_finding(&run, asks(300), State::Violated, "idler was told to go");
+    run.remove(|at, _| at == 11.3);
+    assert_finding(&run, asks(300), State::Violated, "idler says nothing of");
+    let toleration =
+        json!([{"key": UNREACHABLE, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}]);
+    run.add(
+        12.0,
+        pod_fact("idler", json!({"spec": {"tolerations": toleration}, "status": {"phase": "Running"}})),
+    );
+    assert_finding(&run, asks(300), State::Held, "idler tolerates node.kubernetes.io/unreachable for 300s");
+    assert_finding(&run, asks(60), State::Violated, "expected 60s");
+    run.add(13.0, gap("pods", 12.5, false));
+    assert_finding(&run, asks(300), State::Unknown, "pods went unwatched");
 }
 
 #[test]
@@ -266,4 +285,8 @@ fn tainted_nodes_of_a_zone_are_counted_and_those_that_are_left() {
     );
     run.add(21.0, gap("nodes", 20.5, false));
     assert_finding(&run, rate(None, Some((6, 6)), None), State::Unknown, "nodes went unwatched");
+    // More may have been tainted unseen, and some of those that are left may have lost it.
+    assert_finding(&run, rate(None, Some((7, 9)), None), State::Unknown, "nodes went unwatched");
+    assert_finding(&run, rate(None, None, Some((0, 1))), State::Unknown, "nodes went unwatched");
+    assert_finding(&run, rate(None, Some((0, 5)), None), State::Violated, "expected between 0 and 5");
 }

@@ -3,7 +3,7 @@
 use indicatif::ProgressDrawTarget;
 use plimsoll::observe::{Fact, StepOutcome};
 use plimsoll::plan::{ClaimPlan, Expect, Standing};
-use plimsoll::report::{JsonLines, Junit, Reporter, Terminal, TerminalOptions, Verbosity};
+use plimsoll::report::{JsonLines, Junit, Metrics, Reporter, Terminal, TerminalOptions, Verbosity};
 use plimsoll::verdict::judge;
 use plimsoll_node::report::OomScope;
 use serde_json::Value;
@@ -203,17 +203,90 @@ fn a_claim_is_told_with_what_was_observed_and_only_where_it_was() {
     let told = |run: &Run, expect: Expect| {
         let plan = run.expecting([expect]);
         plimsoll::report::myths::story(&plan, &judge(&plan, &run.timeline()))
-            .map(|story| plimsoll::report::myths::page(&[story]))
+            .map(|story| plimsoll::report::myths::page(&[story], &["Kubernetes 1.36.3".to_owned()].into()))
     };
     let holds = || Expect::Survive(names(["idler"]));
     assert_eq!(told(&run, holds()), None);
     run.plan.description = Some("The one over its request goes.".into());
     run.plan.claim = Some(ClaimPlan { text: "BestEffort goes first.".into(), so: Standing::No });
     let page = told(&run, holds()).expect("a story");
+    assert!(page.starts_with("# What people say of eviction, and what is so\n"), "{page}");
+    assert!(page.contains("observed on Kubernetes 1.36.3."), "{page}");
     assert!(page.contains("**Claimed:** BestEffort goes first."), "{page}");
     assert!(page.contains("**That is false.** The one over its request goes."), "{page}");
     assert!(page.contains("- idler ran for"), "{page}");
     // What did not hold shows nothing, whatever the scenario says of the claim.
     let page = told(&run, Expect::Survive(names(["greedy"]))).expect("a story");
     assert!(page.contains("**That is not shown: the run is violated.**"), "{page}");
+}
+
+#[test]
+fn every_story_has_its_section() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios/stories");
+    let page = include_str!("../../../../docs/myths.md");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder).expect("the stories") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+            assert!(page.contains(&format!("\n## {name}\n")), "docs/myths.md has no section {name}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen}");
+}
+
+/// The samples of a page of metrics: name, labels, value.
+fn samples(page: &str) -> Vec<(String, std::collections::BTreeMap<String, String>, f64)> {
+    let lines = page.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let (name, rest) = line.split_once('{').expect("labels");
+            let (labels, value) = rest.rsplit_once("} ").expect("a value");
+            let labels = labels.split("\",").map(|label| {
+                let (name, value) = label.split_once("=\"").expect("a label");
+                (name.to_owned(), value.trim_end_matches('"').to_owned())
+            });
+            (name.to_owned(), labels.collect(), value.parse().expect("a number"))
+        })
+        .collect()
+}
+
+/// The pods for which this alert rule fires:
+/// `kube_pod_status_reason{reason="Evicted"} > 0 and on (namespace, pod) kube_pod_status_phase{phase="Failed"} == 1`.
+fn alerts(page: &str) -> Vec<String> {
+    let samples = samples(page);
+    let chosen = |metric: &str, label: &str, value: &str, holds: fn(f64) -> bool| {
+        let of = samples.iter().filter(|(name, labels, sample)| {
+            name == metric && labels.get(label).is_some_and(|own| own == value) && holds(*sample)
+        });
+        of.map(|(_, labels, _)| (labels["namespace"].clone(), labels["pod"].clone())).collect::<Vec<_>>()
+    };
+    let evicted = chosen("kube_pod_status_reason", "reason", "Evicted", |value| value > 0.0);
+    let failed = chosen("kube_pod_status_phase", "phase", "Failed", |value| (value - 1.0).abs() < 1e-9);
+    evicted.into_iter().filter(|pod| failed.contains(pod)).map(|(_, pod)| pod).collect()
+}
+
+fn metrics(run: &Run) -> String {
+    let mut text = Vec::new();
+    let mut reporter = Metrics::new(&mut text);
+    tell(&mut reporter, run);
+    reporter.finish().expect("written");
+    drop(reporter);
+    String::from_utf8(text).expect("text")
+}
+
+#[test]
+fn an_alert_rule_fires_on_the_metrics_of_who_was_evicted() {
+    let mut run = Run::standard();
+    let page = metrics(&run);
+    assert_eq!(alerts(&page), ["greedy"], "{page}");
+    assert!(page.contains("# TYPE kube_pod_status_phase gauge\n"), "{page}");
+    assert!(page.contains("plimsoll_pods{scenario=\"a-scenario\",end=\"EvictedByKubelet\"} 1\n"), "{page}");
+    assert!(page.contains("plimsoll_findings{scenario=\"a-scenario\",state=\"held\"} 3\n"), "{page}");
+    // What is gone nobody tells of any more.
+    run.add(79.0, deleted("greedy"));
+    assert_eq!(alerts(&metrics(&run)), Vec::<String>::new());
+    run.without_eviction();
+    assert_eq!(alerts(&metrics(&run)), Vec::<String>::new());
 }

@@ -383,7 +383,7 @@ impl Lowering<'_> {
                     condition: known.name().to_owned(),
                     raised_within: entry.raised_within.map(|time| time.0),
                     cleared: entry.cleared,
-                    cleared_within: entry.cleared_within.as_ref().map(|time| time.0),
+                    cleared_within: entry.cleared_within.as_ref().map(|within| self.lasting(within)),
                 });
             }
         }
@@ -395,11 +395,12 @@ impl Lowering<'_> {
         let Some(node) = self.nodes.iter().find(|candidate| candidate.plan.name == node) else { return };
         let period = node.thresholds.transition;
         if let Some(bound) = entry.cleared_within.as_ref()
-            && bound.0 < period
+            && let Some(most) = bound.at_most
+            && most.0 < period
         {
             let message = format!(
                 "{known} can not clear within {}: it stays for evictionPressureTransitionPeriod, which is {}",
-                seconds(bound.0),
+                seconds(most.0),
                 seconds(period)
             );
             self.findings.say(Code::E0012, bound.mark, message);
@@ -482,12 +483,13 @@ impl Lowering<'_> {
 
     fn replaced(&mut self, name: &Located<String>, replaced: &Located<written::Replaced>) {
         let Some(key) = self.subject_with_pods(name) else { return };
-        if !self.names.subject(&key).is_some_and(|subject| subject.pods.controller) {
+        let none = replaced.times.as_ref().map(counts).is_some_and(|times| times.at_most == Some(0));
+        if !none && !self.names.subject(&key).is_some_and(|subject| subject.pods.controller) {
             self.findings.say_with_help(
                 Code::E0012,
                 name.mark,
                 format!("`{}` is a bare pod: nothing replaces it", name.value),
-                "give the workload `replicas:` to make it a Deployment",
+                "give the workload `replicas:` to make it a Deployment, or say `times: 0`",
             );
             return;
         }

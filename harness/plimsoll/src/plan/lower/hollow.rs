@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use super::context::Findings;
 use super::expectations::Lowering;
 use crate::plan::{Action, Expect, HollowPlan, HollowZone, TaintRateExpectation};
-use crate::scenario::format::document::Hollow;
+use crate::scenario::format::document::{Hollow, Zones};
 use crate::scenario::format::expect::TaintRate;
 use crate::scenario::format::step::{Step, ZoneStep};
-use crate::scenario::format::values::{Name, Scalar};
-use crate::scenario::tree::shortened;
+use crate::scenario::format::values::{Count, Name, Scalar};
+use crate::scenario::tree::{Mark, shortened};
 use crate::scenario::{Code, Located, nearest};
 
 /// The kubelet's own `nodeLeaseDurationSeconds`. Upstream: `SetDefaults_KubeletConfiguration`.
@@ -27,7 +27,30 @@ pub(super) fn plan(
 ) -> Option<HollowPlan> {
     let written = written?;
     let mut zones: Vec<HollowZone> = Vec::new();
-    for (name, count) in written.zones.iter() {
+    let named: &[(Located<String>, Located<Count>)] = match (&written.zones.value, &written.nodes) {
+        (Zones::Named(named), None) => named,
+        (Zones::Named(named), Some(nodes)) => {
+            let help = "`zones` says how many there are in each; leave `nodes` out, or give `zones` a number";
+            findings.say_with_help(
+                Code::E0010,
+                nodes.key,
+                "`nodes` does not go with zones that are named",
+                help,
+            );
+            named
+        }
+        (Zones::Number(number), nodes) => {
+            match nodes {
+                Some(nodes) => spread(nodes, number.0, written.zones.mark, steps, &mut zones, findings),
+                None => {
+                    let help = "add `nodes: 300`, or say how many there are in each, such as `zones: {a: 100, b: 30}`";
+                    findings.say_with_help(Code::E0004, written.zones.mark, "how many nodes?", help);
+                }
+            }
+            &[]
+        }
+    };
+    for (name, count) in named {
         if let Err(why) = Name::read(&name.value) {
             findings.say(Code::E0006, name.mark, why.lines().next().unwrap_or_default());
             continue;
@@ -39,7 +62,7 @@ pub(super) fn plan(
         zones.push(HollowZone { name: name.value.clone(), groups: groups(&name.value, count.0, steps) });
     }
     let all: u32 = zones.iter().fold(0, |sum, zone| sum.saturating_add(zone.nodes()));
-    if written.zones.is_empty() {
+    if matches!(&written.zones.value, Zones::Named(named) if named.is_empty()) {
         findings.say_with_help(
             Code::E0004,
             written.zones.mark,
@@ -60,6 +83,31 @@ pub(super) fn plan(
     }
     let node_lease_duration_seconds = lease.map_or(LEASE_SECONDS, |lease| lease.0.max(1));
     Some(HollowPlan { zones, node_lease_duration_seconds })
+}
+
+/// Spreads nodes over zones that are called a, b and so on; the first ones get what is left over.
+fn spread(
+    nodes: &Located<Count>,
+    number: u32,
+    place: Mark,
+    steps: &[Located<Step>],
+    zones: &mut Vec<HollowZone>,
+    findings: &mut Findings,
+) {
+    let most = u32::try_from(MOST_ZONES).unwrap_or(u32::MAX);
+    if !(1..=most).contains(&number) {
+        findings.say(Code::E0006, place, format!("{number} zones: expected 1 to {most}"));
+    } else if nodes.0 < number {
+        let text = format!("{} nodes in {number} zones: expected at least one in each", nodes.0);
+        findings.say(Code::E0006, nodes.mark, text);
+    } else {
+        for (zone, letter) in (0..number).zip('a'..='z') {
+            let name = letter.to_string();
+            let size = nodes.0 / number + u32::from(zone < nodes.0 % number);
+            let groups = groups(&name, size, steps);
+            zones.push(HollowZone { name, groups });
+        }
+    }
 }
 
 /// The sizes of a zone's groups: cut wherever a step takes the first so many of its nodes.

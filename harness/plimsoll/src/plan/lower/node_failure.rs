@@ -212,14 +212,18 @@ impl Lowering<'_> {
     pub(super) fn tolerated(&mut self, written: &Entries<Located<Tolerated>>) {
         for (name, tolerated) in written.iter() {
             let Some(workload) = self.subject_with_pods(name) else { continue };
+            let asked = match &tolerated.value {
+                Tolerated::Asked(time) => Some(time.0.as_secs()),
+                _ => None,
+            };
             let lasting = match &tolerated.value {
-                Tolerated::Always => None,
+                Tolerated::Always | Tolerated::Asked(_) => None,
                 Tolerated::Lasting(lasting) => {
                     let lasting = Located { value: *lasting, mark: tolerated.mark, key: tolerated.key };
                     Some(self.lasting(&lasting))
                 }
             };
-            self.add(name.mark, Expect::Tolerated { workload, lasting });
+            self.add(name.mark, Expect::Tolerated { workload, lasting, asked });
         }
     }
 

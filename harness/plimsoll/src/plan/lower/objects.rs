@@ -9,6 +9,9 @@ use crate::scenario::format::workload::RestartPolicy;
 use crate::scenario::tree::{Mark, Node, Tree, shortened};
 use crate::scenario::{Code, ManifestObject};
 
+/// The annotation by which steps know an object by another name than its own, so that a scenario can have two versions of it.
+const CALLED: &str = "plimsoll.dev/called";
+
 /// Built-in kinds that live in no namespace.
 const CLUSTER_SCOPED: &[&str] = &[
     "APIService",
@@ -149,7 +152,8 @@ fn read_one(tree: &Tree, objects: &mut Vec<Object>, findings: &mut Findings, dep
     {
         metadata.entry("namespace").or_insert_with(|| json!(NAMESPACE));
     }
-    objects.push(Object { kind: kind.to_owned(), name: name.to_owned(), mark, value, place: tree.mark });
+    let name = text(&["metadata", "annotations", CALLED]).unwrap_or(name).to_owned();
+    objects.push(Object { kind: kind.to_owned(), name, mark, value, place: tree.mark });
 }
 
 fn template_path(kind: &str) -> Option<&'static [&'static str]> {

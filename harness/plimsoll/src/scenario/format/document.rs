@@ -12,7 +12,7 @@ use super::disruption::Standing;
 use super::expect::Expect;
 use super::gpu::{GpuEviction, Gpus};
 use super::step::Step;
-use super::values::{Count, Either, Name, Number, Size, Time, value_or_mapping};
+use super::values::{Count, Either, Name, Number, Scalar, Size, Time, value_or_mapping};
 use super::workload::Workload;
 use crate::scenario::located::{Entries, Located};
 use crate::scenario::tree::{Node, Tree};
@@ -111,12 +111,70 @@ pub struct Cluster {
     pub hollow: Option<Located<Hollow>>,
 }
 
+/// The zones of hollow nodes.
+#[derive(Debug, Clone)]
+pub enum Zones {
+    /// So many nodes in each of these.
+    Named(Entries<Located<Count>>),
+    /// So many zones.
+    Number(Count),
+}
+
+impl<'de> Deserialize<'de> for Zones {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NumberOrEntries;
+
+        impl<'de> Visitor<'de> for NumberOrEntries {
+            type Value = Zones;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of zones, or a mapping of zones to numbers of nodes")
+            }
+
+            fn visit_str<E: Error>(self, word: &str) -> Result<Zones, E> {
+                Count::read(word).map(Zones::Number).map_err(E::custom)
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Zones, E> {
+                self.visit_str(&number.to_string())
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Zones, E> {
+                self.visit_str(&number.to_string())
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Zones, A::Error> {
+                Entries::deserialize(MapAccessDeserializer::new(map)).map(Zones::Named)
+            }
+        }
+
+        deserializer.deserialize_any(NumberOrEntries)
+    }
+}
+
+impl JsonSchema for Zones {
+    fn schema_name() -> Cow<'static, str> {
+        "Zones".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let count = generator.subschema_for::<Count>();
+        json_schema!({
+            "description": "So many nodes in each of these zones, or how many zones there are.",
+            "anyOf": [count, { "type": "object", "additionalProperties": count }],
+        })
+    }
+}
+
 /// Nodes that exist in the API alone.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Hollow {
-    /// By zone, how many. Node 7 of zone `a` is called `hollow-a-007`.
-    pub zones: Located<Entries<Located<Count>>>,
+    /// How many there are in all, where `zones` is a number: as evenly spread as they can be.
+    pub nodes: Option<Located<Count>>,
+    /// By zone, how many; or, with `nodes`, the number of zones, which are called a, b and so on. Node 7 of zone `a` is called
+    /// `hollow-a-007`.
+    pub zones: Located<Zones>,
     /// `nodeLeaseDurationSeconds` of their kubelets, which say that they live every quarter of it. Default 40, as the kubelet's.
     pub node_lease_duration_seconds: Option<Located<Count>>,
 }

@@ -110,8 +110,22 @@ pub struct Tainted {
 pub enum Tolerated {
     /// They are not deleted at all.
     Always,
+    /// They are not deleted while the run lasts, and say themselves that they tolerate the taint so long.
+    Asked(Time),
     /// So long from the taint to the deletion.
     Lasting(Lasting),
+}
+
+/// How it is written as a mapping.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct TolerationBounds {
+    /// What the pods' own toleration of the taint says, in a run that is over before that is.
+    asked: Option<Time>,
+    /// The least time from the taint to the deletion.
+    at_least: Option<Time>,
+    /// The most time from the taint to the deletion.
+    at_most: Option<Time>,
 }
 
 impl<'de> Deserialize<'de> for Tolerated {
@@ -122,7 +136,9 @@ impl<'de> Deserialize<'de> for Tolerated {
             type Value = Tolerated;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the word always, a duration such as 5s, or a mapping of atLeast and atMost")
+                f.write_str(
+                    "the word always, a duration such as 5s, or a mapping of atLeast and atMost, or of asked",
+                )
             }
 
             fn visit_str<E: Error>(self, word: &str) -> Result<Tolerated, E> {
@@ -133,7 +149,20 @@ impl<'de> Deserialize<'de> for Tolerated {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Tolerated, A::Error> {
-                Lasting::deserialize(MapAccessDeserializer::new(map)).map(Tolerated::Lasting)
+                match TolerationBounds::deserialize(MapAccessDeserializer::new(map))? {
+                    TolerationBounds { asked: Some(asked), at_least: None, at_most: None } => {
+                        Ok(Tolerated::Asked(asked))
+                    }
+                    TolerationBounds { asked: Some(_), .. } => {
+                        Err(A::Error::custom("`asked` stands alone: it is of pods that are not deleted"))
+                    }
+                    TolerationBounds { asked: None, at_least: None, at_most: None } => {
+                        Err(A::Error::custom("no bound: expected atLeast, atMost, both, or asked"))
+                    }
+                    TolerationBounds { asked: None, at_least, at_most } => {
+                        Ok(Tolerated::Lasting(Lasting { at_least, at_most }))
+                    }
+                }
             }
         }
 
@@ -148,8 +177,12 @@ impl JsonSchema for Tolerated {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "The word always, or the most time, or a mapping with atLeast, atMost or both.",
-            "anyOf": [{ "type": "string", "enum": ["always"] }, generator.subschema_for::<Lasting>()],
+            "description": "The word always, or the most time, or a mapping with atLeast, atMost or both, or with asked.",
+            "anyOf": [
+                { "type": "string", "enum": ["always"] },
+                generator.subschema_for::<Time>(),
+                generator.subschema_for::<TolerationBounds>(),
+            ],
         })
     }
 }
@@ -264,8 +297,8 @@ pub struct ConditionEntry {
     pub node: Option<Located<String>>,
     /// The most time from the crossing of the threshold to the condition.
     pub raised_within: Option<Time>,
-    /// The most time from raised to cleared.
-    pub cleared_within: Option<Located<Time>>,
+    /// How long from raised to cleared, at most; or at least and at most.
+    pub cleared_within: Option<Located<Lasting>>,
     /// Whether it must have cleared before the run ended.
     pub cleared: bool,
 }
@@ -280,8 +313,8 @@ struct BoundedCondition {
     node: Option<Located<String>>,
     /// The most time from the crossing of the threshold to the condition.
     raised_within: Option<Time>,
-    /// The most time from raised to cleared.
-    cleared_within: Option<Located<Time>>,
+    /// How long from raised to cleared, at most; or at least and at most.
+    cleared_within: Option<Located<Lasting>>,
     /// Whether it must have cleared before the run ended. Default true.
     cleared: Option<bool>,
 }

@@ -164,9 +164,9 @@ fn judge_one(context: &Context<'_>, expected: &ConditionExpectation, this: &Rais
     };
     let evidence = [evidence(this.raise.observation), evidence(clear.observation)];
     let bounds = Bounds::between(&context.history, raise, clear.moment);
-    if let Some(limit) = expected.cleared_within.filter(|_| expected.cleared) {
+    if let Some(within) = expected.cleared_within.as_ref().filter(|_| expected.cleared) {
         let what = format!("from {condition} raised to cleared");
-        bounds.judge(&what, &Lasting::at_most(limit), evidence.clone(), case);
+        bounds.judge(&what, within, evidence.clone(), case);
     }
     case.proven(format!("it cleared {bounds} later"), evidence);
 }

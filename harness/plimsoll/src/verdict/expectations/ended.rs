@@ -37,15 +37,14 @@ pub(super) fn judge(context: &Context<'_>, expected: &EndedExpectation, case: &m
         matches!(until, Until::Gone(_) | Until::Terminating(_) | Until::Evictions(_) | Until::Drained { .. })
     };
     case.doubts(context.history.completeness_doubts());
-    let is_open = matches!(expected.kind, EndKind::Running | EndKind::Pending);
     let mut number = 0;
     let mut evidence: Vec<Evidence> = Vec::new();
     for (history, pod) in context.pods_of(workload) {
         let as_expected = pod.end.kind() == expected.kind;
         if !as_expected {
             // Of a workload that is to end so, the ones that have not ended are successors, and so are those that the kubelet
-            // refused: they never ran.
-            if !is_open && !pod.end.is_open() && !matches!(pod.end, End::RejectedAtAdmission { .. }) {
+            // refused: they never ran. Of one that is to run or to wait, nobody was to end.
+            if !pod.end.is_open() && !matches!(pod.end, End::RejectedAtAdmission { .. }) {
                 let text =
                     format!("{} did not end as {}: {}", pod.name, expected.kind.name(), end_words(&pod.end));
                 case.violated(text, pod.evidence.clone());

@@ -22,7 +22,7 @@ pub(super) fn judge(context: &Context<'_>, expected: &FlappingExpectation, case:
     let text = format!("{condition} was raised on {node} {}", words::count(raises.len(), "time"));
     let shown = raises.iter().map(|raise| evidence(raise.observation));
     if expected.times.holds(number) {
-        case.proven(text, shown.chain(history.finished.map(evidence)));
+        case.proven(text.as_str(), shown.chain(history.finished.map(evidence)));
     } else if expected.times.at_most.is_some_and(|most| number > most) {
         case.violated(format!("{text}; expected {}", words::band("pid", &expected.times)), shown);
     } else {
@@ -30,6 +30,11 @@ pub(super) fn judge(context: &Context<'_>, expected: &FlappingExpectation, case:
         case.absent(format!("{text}; expected {}", words::band("pid", &expected.times)), shown, doubts);
     }
     let Some(period) = &expected.period else { return };
+    if raises.len() < 2 {
+        let doubts = history.undone_doubts(context.plan, |until| matches!(until, Until::Condition { .. }));
+        let shown = raises.iter().map(|raise| evidence(raise.observation));
+        case.absent(format!("{text}, so no period can be told"), shown, doubts);
+    }
     for pair in raises.windows(2) {
         let [first, second] = pair else { continue };
         let shown = [evidence(first.observation), evidence(second.observation)];

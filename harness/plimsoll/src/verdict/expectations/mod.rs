@@ -53,8 +53,8 @@ pub(super) fn judge(context: &Context<'_>, expect: &Expect) -> Judgement {
         Expect::Terminated { workload, lasting } => terminated::judge(context, workload, lasting, &mut case),
         Expect::Replaced(expected) => replaced::judge(context, expected, &mut case),
         Expect::Tainted(expected) => tainted::judge(context, expected, &mut case),
-        Expect::Tolerated { workload, lasting } => {
-            tolerated::judge(context, workload, lasting.as_ref(), &mut case);
+        Expect::Tolerated { workload, lasting, asked } => {
+            tolerated::judge(context, workload, lasting.as_ref(), *asked, &mut case);
         }
         Expect::TaintRate(expected) => taint_rate::judge(context, expected, &mut case),
         Expect::Terminating(workloads) => terminating::judge(context, workloads, &mut case),
@@ -141,8 +141,13 @@ pub(super) fn title(expect: &Expect) -> String {
             let taints = expected.iter().map(failure::tainted).collect::<Vec<_>>();
             format!("tainted: {}", taints.join("; "))
         }
-        Expect::Tolerated { workload, lasting: None } => format!("{workload} stays on a tainted node"),
-        Expect::Tolerated { workload, lasting: Some(lasting) } => {
+        Expect::Tolerated { workload, lasting: None, asked: None } => {
+            format!("{workload} stays on a tainted node")
+        }
+        Expect::Tolerated { workload, lasting: None, asked: Some(asked) } => {
+            format!("{workload} stays on a tainted node, and would for {asked}s")
+        }
+        Expect::Tolerated { workload, lasting: Some(lasting), .. } => {
             format!("{workload} stays on a tainted node {lasting}")
         }
         Expect::TaintRate(expected) => failure::taint_rate(expected, |band| words::band("pid", band)),

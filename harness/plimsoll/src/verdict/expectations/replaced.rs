@@ -1,5 +1,7 @@
 //! `replaced`: a controller made a successor of a pod that had to go; where it went, whether it runs, how often it came back.
 
+use std::collections::BTreeSet;
+
 use super::super::bounds::Bounds;
 use super::super::case::Case;
 use super::super::context::Context;
@@ -22,15 +24,13 @@ impl Succession<'_> {
 }
 
 pub(super) fn judge(context: &Context<'_>, expected: &ReplacedExpectation, case: &mut Case) {
+    let of_waits = |until: &Until| {
+        matches!(until, Until::Evictions(_) | Until::Gone(_) | Until::Terminating(_) | Until::Drained { .. })
+    };
     let workload = expected.workload.as_str();
     let pods: Vec<&PodEnd> = context.pods_of(workload).map(|(_, pod)| pod).collect();
     if pods.iter().all(|pod| pod.end.is_open() || pod.end == End::Completed) {
-        let doubts = context.history.absence_doubts(context.plan, |until| {
-            matches!(
-                until,
-                Until::Evictions(_) | Until::Gone(_) | Until::Terminating(_) | Until::Drained { .. }
-            )
-        });
+        let doubts = context.history.absence_doubts(context.plan, of_waits);
         let (what, evidence) = context.instead(workload);
         case.absent(
             format!("no pod of {workload} had to go, so none was replaced: {what}"),
@@ -49,7 +49,9 @@ pub(super) fn judge(context: &Context<'_>, expected: &ReplacedExpectation, case:
         case.absent(format!("no successor of {workload} appeared"), context.instead(workload).1, doubts);
     }
     let number = words::count(successions.len(), "successor");
-    let times = format!("{workload} had {number}");
+    let owners: BTreeSet<&str> = successions.iter().filter_map(|pair| owner(context, pair.after)).collect();
+    let of_owners = if owners.is_empty() { String::new() } else { format!(" of {}", words::list(owners)) };
+    let times = format!("{workload} had {number}{of_owners}");
     count(context, &times, successions.len(), &expected.times, evidence().collect(), case);
     let loops = loops(&pods);
     let text = format!(
@@ -58,6 +60,11 @@ pub(super) fn judge(context: &Context<'_>, expected: &ReplacedExpectation, case:
     );
     count(context, &text, loops.len(), &expected.loops, evidence().collect(), case);
     if let Some(period) = &expected.loop_period {
+        if loops.is_empty() {
+            let text =
+                format!("no pod of {workload} came back and went the same way, so no period can be told");
+            case.absent(text, evidence(), context.history.absence_doubts(context.plan, of_waits));
+        }
         for pair in &loops {
             judge_period(context, period, pair, case);
         }
@@ -79,6 +86,13 @@ pub(super) fn judge(context: &Context<'_>, expected: &ReplacedExpectation, case:
     if let Some(running) = expected.running {
         judge_running(context, last.after, running, case);
     }
+}
+
+/// Who made a pod: the kind of its controller.
+fn owner<'c>(context: &'c Context<'_>, pod: &PodEnd) -> Option<&'c str> {
+    let history = context.history.pods.iter().find(|history| history.uid == pod.uid)?;
+    let mut owners = history.last()?.value.metadata.owner_references.iter().flatten();
+    owners.find(|owner| owner.controller == Some(true)).map(|owner| owner.kind.as_str())
 }
 
 /// Judges a count: too many is a violation, too few is one only where everything could be seen.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod, Volume};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use plimsoll_eviction::disruption::{Controller, Phase, ScaleDown, ScaleDownPod, scale_down};
@@ -88,7 +88,12 @@ fn facts(pod: &Pod) -> ScaleDownPod {
     let safe: Vec<&str> =
         annotation(SAFE_VOLUMES).map(|names| names.split(',').map(str::trim).collect()).unwrap_or_default();
     let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    let on_node = volumes.filter(|volume| volume.empty_dir.is_some() || volume.host_path.is_some());
+    // What lies in memory is no local storage. Upstream: `isLocalVolume`.
+    let on_disk = |volume: &&Volume| {
+        let in_memory = |source: &EmptyDirVolumeSource| source.medium.as_deref() == Some("Memory");
+        volume.host_path.is_some() || volume.empty_dir.as_ref().is_some_and(|source| !in_memory(source))
+    };
+    let on_node = volumes.filter(on_disk);
     let owner = pod.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     ScaleDownPod {

@@ -9,7 +9,7 @@ use super::super::coverage::Source;
 use super::super::taints::{NO_EXECUTE, Spell, spells};
 use super::super::words;
 use crate::observe::StepOutcome;
-use crate::plan::{Action, Band, TaintRateExpectation, ZONE_LABEL, ZoneChange};
+use crate::plan::{Action, Band, TaintRateExpectation, Until, ZONE_LABEL, ZoneChange};
 
 /// The fewest gaps of which the middle one says something.
 const FEWEST_GAPS: usize = 3;
@@ -24,12 +24,13 @@ pub(super) fn judge(context: &Context<'_>, expected: &TaintRateExpectation, case
     if let Some(band) = &expected.nodes {
         let text =
             format!("{} of zone {zone} got a taint that deletes pods", words::count(found.len(), "node"));
-        count(&text, found.len(), band, &found, case);
+        // One that was tainted while nobody watched may be missing; none is counted too many.
+        count(context, &text, (found.len(), false), band, &found, case);
     }
     if let Some(band) = &expected.left {
         let left: Vec<Spell<'_>> = found.iter().filter(|spell| spell.removed.is_none()).copied().collect();
         let text = format!("{} of zone {zone} had it at the end", words::count(left.len(), "node"));
-        count(&text, left.len(), band, &left, case);
+        count(context, &text, (left.len(), true), band, &left, case);
     }
     let Some(every) = &expected.every else { return };
     let mut gaps: Vec<f64> =
@@ -77,16 +78,30 @@ fn tainted<'a>(context: &Context<'a>, zone: &str) -> Vec<Spell<'a>> {
 fn doubts(context: &Context<'_>) -> Vec<Reason> {
     let mut doubts = context.history.run_doubts();
     doubts.extend(context.history.blind(Source::Nodes, context.history.began(), context.history.ended()));
-    doubts.extend(context.history.script_doubts(context.plan, |_| false));
+    doubts.extend(
+        context.history.script_doubts(context.plan, |until| matches!(until, Until::ZoneTaint { .. })),
+    );
     doubts
 }
 
-fn count(text: &str, number: usize, band: &Band, found: &[Spell<'_>], case: &mut Case) {
+/// Judges a count of nodes. What the watch did not see may have made it larger, or, where it can shrink, smaller.
+fn count(
+    context: &Context<'_>,
+    text: &str,
+    (number, shrinks): (usize, bool),
+    band: &Band,
+    found: &[Spell<'_>],
+    case: &mut Case,
+) {
+    let number = i64::try_from(number).unwrap_or(i64::MAX);
     let evidence: Vec<_> = found.iter().take(3).map(|spell| spell.added.evidence()).collect();
-    if band.holds(i64::try_from(number).unwrap_or(i64::MAX)) {
+    let expected = format!("{text}; expected {}", words::band("pid", band));
+    if band.holds(number) {
         case.proven(text, evidence);
+    } else if !shrinks && band.at_most.is_some_and(|most| number > most) {
+        case.violated(expected, evidence);
     } else {
-        case.violated(format!("{text}; expected {}", words::band("pid", band)), evidence);
+        case.absent(expected, evidence, doubts(context));
     }
 }
 

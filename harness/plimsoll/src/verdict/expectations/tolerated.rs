@@ -1,5 +1,7 @@
 //! `tolerated`: how long pods stayed on a node that had got a NoExecute taint.
 
+use k8s_openapi::api::core::v1::{Pod, Toleration};
+
 use super::super::bounds::Bounds;
 use super::super::case::Case;
 use super::super::context::Context;
@@ -9,11 +11,27 @@ use super::super::model::End;
 use super::super::taints::{NO_EXECUTE, Spell, spells};
 use crate::plan::{Lasting, Until};
 
-pub(super) fn judge(context: &Context<'_>, workload: &str, lasting: Option<&Lasting>, case: &mut Case) {
+pub(super) fn judge(
+    context: &Context<'_>,
+    workload: &str,
+    lasting: Option<&Lasting>,
+    asked: Option<u64>,
+    case: &mut Case,
+) {
     match lasting {
         Some(lasting) => deleted(context, workload, lasting, case),
-        None => stayed(context, workload, case),
+        None => stayed(context, workload, asked, case),
     }
+}
+
+/// What a pod itself says of a taint: nothing, for ever (none), or for so many seconds. Upstream: `ToleratesTaint`.
+fn said_of(pod: &Pod, taint: &Spell<'_>) -> Option<Option<i64>> {
+    let tolerations = pod.spec.iter().flat_map(|spec| spec.tolerations.iter().flatten());
+    let matches = |own: &&Toleration| {
+        own.key.as_deref().is_none_or(|key| key == taint.key)
+            && own.effect.as_deref().is_none_or(|effect| effect == taint.effect)
+    };
+    tolerations.into_iter().find(matches).map(|own| own.toleration_seconds)
 }
 
 /// The NoExecute taints that a pod's node got while the pod was on it.
@@ -57,13 +75,25 @@ fn deleted(context: &Context<'_>, workload: &str, lasting: &Lasting, case: &mut 
     }
 }
 
-fn stayed(context: &Context<'_>, workload: &str, case: &mut Case) {
+fn stayed(context: &Context<'_>, workload: &str, asked: Option<u64>, case: &mut Case) {
     let mut judged = 0;
     for (history, pod) in context.pods_of(workload) {
         let taints = taints_of(context, history);
         let Some(spell) = taints.first() else { continue };
         judged += 1;
         judge_stay(context, history, pod, spell, case);
+        if let (Some(asked), Some(last)) = (asked, history.last()) {
+            let text = match said_of(last.value, spell) {
+                None => format!("{} says nothing of {}", pod.name, spell.key),
+                Some(None) => format!("{} tolerates {} for ever", pod.name, spell.key),
+                Some(Some(seconds)) => format!("{} tolerates {} for {seconds}s", pod.name, spell.key),
+            };
+            if said_of(last.value, spell) == Some(i64::try_from(asked).ok()) {
+                case.proven(text, [last.evidence()]);
+            } else {
+                case.violated(format!("{text}; expected {asked}s"), [last.evidence()]);
+            }
+        }
     }
     if judged == 0 {
         let doubts =
