@@ -14,6 +14,7 @@ use plimsoll_tests::kills::{self, Moments, Remover};
 use plimsoll_tests::machine::{self, is_as_before};
 use plimsoll_tests::{command, needs};
 use rustix::process::Signal;
+use serde_json::Value;
 
 const SCENARIO: &str = "tests/scenarios/faults/steady.yaml";
 const BUSY: &str = "tests/scenarios/faults/busy-disk.yaml";
@@ -375,11 +376,25 @@ fn nodes_that_are_away_end_with_the_run() -> Result<(), Failed> {
 fn what_nobody_saw_is_not_held() -> Result<(), Failed> {
     let before = machine::state();
     let arguments = ["run", "--on", "host", "--json", "-", API_SERVER_AWAY];
-    let ran = command::run(&arguments, ENDED_WITHIN)?.expect(4)?;
+    let ran = command::run(&arguments, 2 * ENDED_WITHIN)?.expect(4)?;
     let findings = ran.findings();
     let seen: Vec<_> = findings.iter().filter(|(_, state)| state != "unknown").collect();
     if findings.is_empty() || !seen.is_empty() {
         return Err(format!("not unknown: {seen:?} of {findings:?}").into());
+    }
+    // What was seen after the return is told all the same: who had to go, and that its successor runs on the other node.
+    let verdict = ran.output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let verdict = verdict.into_iter().find(|document| document["type"] == "verdict").unwrap_or_default();
+    let pods = verdict["verdict"]["pods"].as_array().cloned().unwrap_or_default();
+    let told = |node: &str, words: &str| {
+        pods.iter().any(|pod| {
+            pod["workload"] == "web"
+                && pod["node"] == node
+                && pod["words"].as_str().is_some_and(|said| said.starts_with(words))
+        })
+    };
+    if !told("first", "deleted by the taint manager") || !told("second", "still running") {
+        return Err(format!("what was seen is not told: {pods:?}").into());
     }
     Ok(is_as_before(&before)?)
 }

@@ -41,7 +41,8 @@ pub fn story(plan: &Plan, verdict: &Verdict) -> Option<Story> {
 
 /// The command whose runs the page is made of, and the one that makes it.
 const COMMANDS: &str = "\
-# plimsoll run --on host --jobs 7 --keep-evidence --evidence /var/tmp/stories scenarios/stories
+# plimsoll run --on host --jobs 7 --keep-evidence --evidence /var/tmp/stories scenarios/stories \\
+    scenarios/node-failure/zones-are-tainted-at-the-pace-of-their-state.yaml
 # plimsoll myths /var/tmp/stories/* >docs/myths.md";
 
 /// The whole page: what it is, where it was observed (`environments`, in words), and the stories one after another.
