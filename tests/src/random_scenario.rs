@@ -78,7 +78,7 @@ pub fn random_scenario(seed: u64, kind: Kind) -> String {
     let most = all / 3 / step * step;
     let hard = numbers.within(least, most, step);
     let mut kubelet = format!(
-        "        evictionHard: {{{signal}: {hard}{unit}}}\n        evictionPressureTransitionPeriod: {}s\n",
+        "        evictionHard: {{{signal}: \"{hard}{unit}\"}}\n        evictionPressureTransitionPeriod: {}s\n",
         numbers.within(5, 20, 5)
     );
     if kind != Kind::Memory {
@@ -86,12 +86,12 @@ pub fn random_scenario(seed: u64, kind: Kind) -> String {
     }
     if numbers.chance(40) {
         let reclaim = numbers.within(2 * step, all / 8 / step * step, step);
-        let _ = writeln!(kubelet, "        evictionMinimumReclaim: {{{signal}: {reclaim}{unit}}}");
+        let _ = writeln!(kubelet, "        evictionMinimumReclaim: {{{signal}: \"{reclaim}{unit}\"}}");
     }
     if numbers.chance(25) {
         let soft = hard + numbers.within(all / 20 / step * step, all / 10 / step * step, step);
         let grace = numbers.within(5, 15, 5);
-        let _ = writeln!(kubelet, "        evictionSoft: {{{signal}: {soft}{unit}}}");
+        let _ = writeln!(kubelet, "        evictionSoft: {{{signal}: \"{soft}{unit}\"}}");
         let _ = writeln!(kubelet, "        evictionSoftGracePeriod: {{{signal}: {grace}s}}");
         let _ = writeln!(kubelet, "        evictionMaxPodGracePeriod: {}", numbers.within(2, 6, 1));
     }

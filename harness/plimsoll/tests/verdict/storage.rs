@@ -208,6 +208,16 @@ fn what_is_cleaned_up_after_a_pod_has_ended_came_back_by_its_eviction() {
         "260Mi came back (greedy from 100Mi to 360Mi)",
     );
     assert_finding(&run, came_back(270 * MI, false), State::Violated, "260Mi came back");
+    // Ended while the clean-up went on, the run does not tell.
+    let mut short = run.clone();
+    short.remove(|seconds, fact| seconds > 57.0 || matches!(fact, Fact::Finished));
+    short.add(57.0, Fact::Finished);
+    assert_finding(
+        &short,
+        came_back(250 * MI, true),
+        State::Unknown,
+        "before the kubelet was through with cleaning up after greedy",
+    );
     // The kubelet decided on another before anything was back.
     run.add(57.2, event("steady", "Evicted", low, 57.2));
     run.add(57.6, evicted_at("steady", 57.6, low));

@@ -276,6 +276,22 @@ fn check_field(entry: &Entry, known: &[&str], findings: &mut Findings) {
         {
             wrong_kind("a mapping", findings);
         }
+        "evictionHard"
+        | "evictionSoft"
+        | "evictionSoftGracePeriod"
+        | "evictionMinimumReclaim"
+        | "kubeReserved"
+        | "systemReserved" => {
+            // Go reads a mapping of texts, and no kubelet starts with a number in it.
+            for number in value.entries().iter().filter(|own| matches!(own.value.node, Node::Integer(_))) {
+                findings.say_with_help(
+                    Code::E0016,
+                    number.value.mark,
+                    format!("`{key}` takes texts: the kubelet refuses {}", number.value.in_words()),
+                    "put it in quotes",
+                );
+            }
+        }
         "evictionPressureTransitionPeriod"
         | "syncFrequency"
         | "nodeStatusUpdateFrequency"

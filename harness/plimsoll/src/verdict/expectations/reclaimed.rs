@@ -10,11 +10,11 @@
 use jiff::SignedDuration;
 use plimsoll_eviction::signal::{Signal, StarvedResource};
 
-use super::super::case::Case;
+use super::super::case::{Case, Reason};
 use super::super::context::{Context, Eviction};
 use super::super::coverage::STALE_SECONDS;
 use super::super::model::Evidence;
-use super::super::signals::level_evidence;
+use super::super::signals::{Threshold, level_evidence};
 use super::super::words;
 use crate::plan::{Band, Expect, Until};
 
@@ -25,6 +25,8 @@ const CLEAN_UP_SECONDS: i64 = 30;
 pub(super) struct Reclaim {
     pub(super) before: i64,
     pub(super) after: i64,
+    /// Whether the run saw all of it: it went on until the clean-up was over, or the threshold was satisfied.
+    pub(super) complete: bool,
     pub(super) evidence: [Evidence; 2],
 }
 
@@ -60,6 +62,7 @@ pub(super) fn judge(
         return;
     }
     let mut sum: i64 = 0;
+    let mut cut_short = Vec::new();
     let mut told = Vec::new();
     let mut evidence = Vec::new();
     for eviction in &evictions {
@@ -70,6 +73,13 @@ pub(super) fn judge(
             continue;
         };
         sum = sum.saturating_add(reclaim.amount());
+        if !reclaim.complete {
+            let text = format!(
+                "the run ended before the kubelet was through with cleaning up after {}",
+                eviction.pod.name
+            );
+            cut_short.push(Reason::new(text, reclaim.evidence.clone()));
+        }
         told.push(format!(
             "{} from {} to {}",
             eviction.pod.name,
@@ -88,8 +98,9 @@ pub(super) fn judge(
         } else if band.at_most.is_some_and(|most| sum > most) {
             case.violated(text, evidence);
         } else {
-            // An eviction that was missed would have given back more.
-            case.absent(text, evidence, context.history.completeness_doubts());
+            // An eviction that was missed would have given back more, and so may one that was seen.
+            cut_short.extend(context.history.completeness_doubts());
+            case.absent(text, evidence, cut_short);
         }
     }
     if minimum_reclaim {
@@ -185,6 +196,7 @@ pub(super) fn of_eviction(context: &Context<'_>, eviction: &Eviction<'_>, signal
     let (last, _) = history.levels(node, signal, from, eviction.decided.earliest).next_back()?;
     let (lowest, before) = history.least(node, signal, last.at(), ended)?;
     let first = history.levels(node, signal, ended, ended.checked_add(stale).ok()?).next()?;
+    let mut complete = true;
     let (relieved, after) = if signal.resource() == StarvedResource::Memory
         || signal.resource() == StarvedResource::Pids
     {
@@ -196,11 +208,15 @@ pub(super) fn of_eviction(context: &Context<'_>, eviction: &Eviction<'_>, signal
         let until = next.map(|other| other.decided.earliest).min().map_or(waited, |next| next.min(waited));
         // Of equal ones the first.
         let levels = history.levels(node, signal, ended, until);
-        levels.fold(first, |most, level| if level.1 > most.1 { level } else { most })
+        let most = levels.fold(first, |most, level| if level.1 > most.1 { level } else { most });
+        let satisfied =
+            |threshold: Threshold| most.1 >= threshold.value.saturating_add(threshold.minimum_reclaim);
+        complete = until <= history.ended() || context.threshold_of(eviction, signal).is_some_and(satisfied);
+        most
     };
     let evidence =
         [level_evidence(lowest, node, signal, before), level_evidence(relieved, node, signal, after)];
-    Some(Reclaim { before, after, evidence })
+    Some(Reclaim { before, after, complete, evidence })
 }
 
 /// Whether threshold and minimum reclaim together were met after the last eviction on each node.
@@ -224,8 +240,10 @@ fn judge_minimum(context: &Context<'_>, evictions: &[Eviction<'_>], signal: Sign
         );
         if reclaim.after >= wanted {
             case.proven(text, reclaim.evidence);
-        } else {
+        } else if reclaim.complete {
             case.violated(text, reclaim.evidence);
+        } else {
+            case.doubt(format!("{text}, and the run ended before the clean-up did"), reclaim.evidence);
         }
     }
 }
