@@ -218,13 +218,14 @@ impl SmallDisk {
         self.0.path()
     }
 
-    /// Writes until nothing more can be written.
-    fn fill(&self) -> Result<(), Failed> {
+    /// Writes until nothing more can be written, and gives so many bytes back.
+    fn fill(&self, left: u64) -> Result<(), Failed> {
         let mut file = std::fs::File::create(self.path().join("everything-else"))?;
         for size in [1 << 20, 4096] {
             while file.write_all(&vec![0; size]).is_ok() {}
         }
-        Ok(())
+        let length = file.metadata()?.len();
+        Ok(file.set_len(length.saturating_sub(left))?)
     }
 }
 
@@ -241,14 +242,12 @@ fn on_disk(disk: &SmallDisk, arguments: &[&str]) -> Result<Command, Failed> {
     Ok(command)
 }
 
-/// Full from the beginning, and of 8 MiB, which hold a run's folder and not its disk images.
+/// Full from the beginning, and with room for a run's folder and not for its disk images. The node's filesystem would fit an empty one.
 fn a_full_disk_is_named_and_nothing_stays() -> Result<(), Failed> {
     let before = machine::state();
-    for (size, is_filled) in [("1m", true), ("8m", false)] {
-        let disk = SmallDisk::mount(size)?;
-        if is_filled {
-            disk.fill()?;
-        }
+    for left in [0, 8 << 20] {
+        let disk = SmallDisk::mount("280m")?;
+        disk.fill(left)?;
         let evidence = tempfile::tempdir()?;
         let kept = evidence.path().display().to_string();
         let arguments = ["run", "--on", "host", "--evidence", &kept, SCENARIO];
@@ -256,9 +255,9 @@ fn a_full_disk_is_named_and_nothing_stays() -> Result<(), Failed> {
         if !ran.errors.to_lowercase().contains("no space left on device") {
             return Err(format!("the full disk is not named:\n{}", ran.errors).into());
         }
-        let left: Vec<_> = std::fs::read_dir(disk.path().join("runs"))?.collect::<Result<_, _>>()?;
-        if !left.is_empty() {
-            return Err(format!("a disk of {size}: left in the folder of runs: {left:?}").into());
+        let remains: Vec<_> = std::fs::read_dir(disk.path().join("runs"))?.collect::<Result<_, _>>()?;
+        if !remains.is_empty() {
+            return Err(format!("left in the folder of runs: {remains:?}").into());
         }
     }
     Ok(is_as_before(&before)?)
@@ -275,7 +274,7 @@ fn a_disk_that_fills_up_under_a_run_is_named() -> Result<(), Failed> {
     let arguments = ["run", "--on", "host", "--json", &file, "--evidence", &kept, BUSY];
     let mut run = command::start(on_disk(&disk, &arguments)?)?;
     run.writes("\"stepBegan\":{\"step\":1}", &told, ENDED_WITHIN)?;
-    disk.fill()?;
+    disk.fill(0)?;
     let ran = run.ended(ENDED_WITHIN)?.expect(4)?;
     expect_said(&ran, &["the disk of the run's folder", "is full"])?;
     expect_kept(&evidence, &["plan.json", "timeline.jsonl"])?;
@@ -287,7 +286,7 @@ fn a_disk_that_fills_up_under_a_run_is_named() -> Result<(), Failed> {
 fn evidence_on_a_full_disk_is_no_silence() -> Result<(), Failed> {
     let before = machine::state();
     let disk = SmallDisk::mount("1m")?;
-    disk.fill()?;
+    disk.fill(0)?;
     let kept = disk.path().join("evidence").display().to_string();
     let arguments = ["run", "--on", "host", "--keep-evidence", "--evidence", &kept, SCENARIO];
     let ran = command::run(&arguments, ENDED_WITHIN)?.expect(3)?;

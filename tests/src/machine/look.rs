@@ -1,7 +1,8 @@
 //! Looking at one kind of thing on the machine, a line a thing.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The kind of what runs.
@@ -87,13 +88,30 @@ fn said(program: &str, arguments: &[&str]) -> String {
     output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
 }
 
-/// The loop devices that have a file, less those of some runs.
+/// The loop devices that have a file, less those of some runs. The kernel tells the file as the node saw it, so whose it is shows in
+/// the mounts of the run's processes alone.
 pub(super) fn loop_devices(others: &[String]) -> Vec<String> {
+    let mut of_others = BTreeSet::new();
+    for process in process_identifiers() {
+        let read = |file: &str| fs::read_to_string(format!("/proc/{process}/{file}")).unwrap_or_default();
+        if !others.is_empty() && is_of(&read("cgroup"), others) {
+            let mounts = read("mountinfo");
+            let devices = mounts.lines().filter_map(|line| line.split(' ').nth(2)?.strip_prefix("7:"));
+            of_others.extend(devices.map(|minor| format!("loop{minor}")));
+        }
+    }
     let device = |name: String| {
         let file = fs::read_to_string(format!("/sys/block/{name}/loop/backing_file")).ok()?;
-        (!is_of(&file, others)).then(|| format!("{name}: {}", file.trim()))
+        (!of_others.contains(&name)).then(|| format!("{name}: {}", file.trim()))
     };
     names("/sys/block").into_iter().filter_map(device).collect()
+}
+
+/// The runs that have cgroups.
+pub(super) fn runs_with_cgroups() -> Vec<String> {
+    let hierarchies = names(CGROUPS).into_iter().map(|hierarchy| Path::new(CGROUPS).join(hierarchy));
+    let parents = hierarchies.chain([PathBuf::from(CGROUPS)]).map(|folder| folder.join("plimsoll"));
+    parents.flat_map(names).filter(|name| !name.contains('.')).collect()
 }
 
 /// Every cgroup, less those of some runs and those that the system's manager makes and removes by itself.

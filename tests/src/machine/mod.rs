@@ -15,6 +15,8 @@ pub use usage::Usage;
 
 /// How long the kernel may take to take away what has ended.
 const SETTLED_WITHIN: Duration = Duration::from_secs(10);
+/// How many differences are told at most.
+const TOLD: usize = 40;
 /// What an earlier run's end had not taken away yet may go meanwhile, as may other people's processes.
 const MAY_GO: [&str; 2] = [look::PROCESSES, look::NAMESPACES];
 
@@ -76,7 +78,17 @@ fn counted(lines: &[String]) -> BTreeMap<&str, usize> {
 /// # Errors
 /// With what still differs after some seconds.
 pub fn is_as_before(before: &State) -> Result<(), String> {
-    settles(|| difference(before, &state())).map_err(|left| format!("the machine is not as it was:\n{left}"))
+    settles(|| difference(before, &state()))
+        .map_err(|left| format!("the machine is not as it was:\n{}", head(&left)))
+}
+
+/// The first lines, and how many there are.
+fn head(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    if lines.len() <= TOLD {
+        return text.to_owned();
+    }
+    format!("{}\n… {} lines in all", lines[..TOLD].join("\n"), lines.len())
 }
 
 /// Waits until nothing is left of what is looked for.

@@ -36,7 +36,7 @@ pub fn begun(running: &mut Running) -> Result<Begun, String> {
     let deadline = Instant::now() + BEGINS_WITHIN;
     loop {
         for folder in listed() {
-            if owner(&folder).is_some_and(|(owner, _)| owner == process) {
+            if owner(&folder) == Some(process) {
                 return Ok(Begun { run: identifier(&folder), folder });
             }
         }
@@ -50,15 +50,20 @@ pub fn begun(running: &mut Running) -> Result<Begun, String> {
     }
 }
 
-/// The runs whose process lives.
+/// The runs whose process lives, wherever their folders are: a run's identifier ends with the one of its process.
 pub(super) fn alive() -> Vec<String> {
-    let lives = |(process, began): (u64, u64)| {
-        let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-        let field = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(19));
-        field == Some(began.to_string().as_str())
+    let is_plimsoll = |process: &String| {
+        fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| name.trim() == "plimsoll")
     };
-    let owned = listed().into_iter().filter(|folder| owner(folder).is_some_and(lives));
-    owned.map(|folder| identifier(&folder)).collect()
+    let processes = look::process_identifiers().into_iter().filter(is_plimsoll);
+    let endings: Vec<String> =
+        processes.filter_map(|process| Some(format!("{:x}", process.parse::<u32>().ok()?))).collect();
+    let mut runs: Vec<String> = look::runs_with_cgroups();
+    runs.extend(listed().iter().map(|folder| identifier(folder)));
+    runs.retain(|run| endings.iter().any(|ending| run.ends_with(ending.as_str())));
+    runs.sort();
+    runs.dedup();
+    runs
 }
 
 /// The folders of runs, less those of some, and less one that is being made.
@@ -69,7 +74,8 @@ pub(super) fn folders(others: &[String]) -> Vec<String> {
     folders
 }
 
-/// What is found of a run on this machine, a line a thing; empty when nothing is left of it.
+/// What is found of a run on this machine, a line a thing; empty when nothing is left of it. That a loop device is left only the whole
+/// machine shows, since the kernel tells its file as the node saw it.
 #[must_use]
 pub fn traces(run: &str) -> Vec<String> {
     let folder = runs_folder().join(run);
@@ -82,12 +88,6 @@ pub fn traces(run: &str) -> Vec<String> {
             .into_iter()
             .filter(|path| path.contains(run))
             .map(|path| format!("cgroup {path}")),
-    );
-    found.extend(
-        look::loop_devices(&[])
-            .into_iter()
-            .filter(|device| device.contains(run))
-            .map(|device| format!("loop device {device}")),
     );
     for process in look::process_identifiers() {
         let read = |file: &str| fs::read_to_string(format!("/proc/{process}/{file}")).unwrap_or_default();
@@ -121,9 +121,8 @@ fn identifier(folder: &Path) -> String {
     folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// The process that a run belongs to, and when that began.
-fn owner(folder: &Path) -> Option<(u64, u64)> {
+/// The process that a run belongs to.
+fn owner(folder: &Path) -> Option<u64> {
     let text = fs::read(folder.join("owner.json")).ok()?;
-    let owner: Value = serde_json::from_slice(&text).ok()?;
-    Some((owner["process"].as_u64()?, owner["began"].as_u64()?))
+    serde_json::from_slice::<Value>(&text).ok()?["process"].as_u64()
 }
