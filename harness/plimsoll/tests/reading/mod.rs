@@ -54,7 +54,10 @@ fn check(plan: &Plan) {
     for expectation in &plan.expectations {
         let named: Vec<&String> = match &expectation.expect {
             Expect::Evicted(groups) => groups.iter().flatten().collect(),
-            Expect::Survive(names) | Expect::Terminating(names) => names.iter().collect(),
+            Expect::Survive(names) | Expect::Terminating(names) | Expect::Announced(names) => {
+                names.iter().collect()
+            }
+            Expect::Together { workloads, .. } => workloads.iter().collect(),
             Expect::OomKills(names) | Expect::Rejected(names) => names.iter().collect(),
             Expect::OverLimit(over) => over.keys().collect(),
             Expect::Message(message) => vec![&message.workload],

@@ -303,14 +303,16 @@ impl Lowering<'_> {
             let message = "says nothing: expected `atLeast`, `atMost` or `minimumReclaim: true`";
             self.findings.say(Code::E0011, written.mark, message);
         }
+        // That of the allocatable memory is the node's, as its threshold is.
+        let own = if known == Signal::AllocatableMemoryAvailable { Signal::MemoryAvailable } else { known };
         if written.minimum_reclaim
-            && !self.nodes.iter().any(|node| node.thresholds.minimum_reclaim.contains_key(&known))
+            && !self.nodes.iter().any(|node| node.thresholds.minimum_reclaim.contains_key(&own))
         {
             self.findings.say_with_help(
                 Code::E0012,
                 written.mark,
                 format!("no node has a minimum reclaim for {known}"),
-                format!("add `evictionMinimumReclaim: {{{known}: 100Mi}}` to the node's kubelet"),
+                format!("add `evictionMinimumReclaim: {{{own}: 100Mi}}` to the node's kubelet"),
             );
         }
         let capacity = self.nodes.iter().map(|node| node.plan.memory).max().unwrap_or(0);
