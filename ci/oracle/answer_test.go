@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand"
 	"os"
 	"path/filepath"
@@ -36,8 +37,9 @@ import (
 
 const version = "v1.36.3"
 
-// How often a script is run to see where chance takes it, and how many runs in a row must bring nothing new.
-const mostRuns, quietRuns = 4000, 250
+// How often a script is run to see where chance takes it, and how many runs in a row, for each trace that was seen, must
+// bring nothing new.
+const mostRuns, quietRuns = 6000, 120
 
 type object = map[string]any
 
@@ -357,18 +359,21 @@ func answerScript(pods []v1.Pod, script script, configuration *kubeletconfig.Kub
 		answer["configError"] = err.Error()
 		return answer
 	}
-	seen, traces := map[string]bool{}, []any{}
+	traces := map[string]object{}
 	chance := rand.New(rand.NewSource(1))
-	for run, quiet := 0, 0; run < mostRuns && quiet < quietRuns; run++ {
+	for run, quiet := 0, 0; run < mostRuns && quiet < quietRuns*(len(traces)+1); run++ {
 		trace := object{"ticks": runScript(pods, script, configuration, layout, chance)}
 		text, _ := json.Marshal(trace)
 		quiet++
-		if !seen[string(text)] {
-			seen[string(text)], quiet = true, 0
-			traces = append(traces, trace)
+		if _, seen := traces[string(text)]; !seen {
+			traces[string(text)], quiet = trace, 0
 		}
 	}
-	answer["traces"] = traces
+	inOrder := []any{}
+	for _, text := range slices.Sorted(maps.Keys(traces)) {
+		inOrder = append(inOrder, traces[text])
+	}
+	answer["traces"] = inOrder
 	return answer
 }
 

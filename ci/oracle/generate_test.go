@@ -83,6 +83,8 @@ func (d *draw) quantity() any {
 		return json.RawMessage(d.of("0", "1", "1e3", "1024", "0.5", "123456789012345678901234567890", "-7", "1E-2", "5e2"))
 	case 1:
 		return nil
+	case 13:
+		return fmt.Sprint(d.bytes())
 	case 2, 3, 4:
 		return sizes[d.Intn(len(sizes))]
 	case 5:
@@ -93,7 +95,10 @@ func (d *draw) quantity() any {
 }
 
 func (d *draw) bytes() uint64 {
-	switch d.Intn(16) {
+	switch d.Intn(20) {
+	case 16, 17, 18, 19:
+		// Figures that thresholds and requests have too.
+		return []uint64{1, 1000, 1024, 5120, 100 << 20, 128e6, 1 << 30, 500e6, 300 << 20, 200 << 20, 512 << 20, 104857599, 104857601}[d.Intn(13)]
 	case 0:
 		return 0
 	case 1:
@@ -217,11 +222,15 @@ func (d *draw) volume(at int) object {
 	return volume
 }
 
-// How nasty a look or script is to be: stats that add up and only the usual spellings leave more to what comes after.
 func (d *draw) pods(count int) []object {
 	pods := []object{}
 	for at := 0; at < count; at++ {
-		pods = append(pods, d.pod(at))
+		pod := d.pod(at)
+		if at > 0 && d.one(4) {
+			// A twin but for its identity.
+			pod["spec"] = pods[at-1]["spec"]
+		}
+		pods = append(pods, pod)
 	}
 	return pods
 }
@@ -334,7 +343,7 @@ func (d *draw) podStats(pod object, at int) object {
 	d.put(stats, "memory", d.memoryStats(false))
 	d.put(stats, "ephemeral-storage", d.filesystemStats(false))
 	processes := object{}
-	d.put(processes, "process_count", uint64(d.Intn(9)))
+	d.put(processes, "process_count", uint64(d.Intn(5)))
 	d.put(stats, "process_stats", processes)
 	return stats
 }
@@ -342,7 +351,14 @@ func (d *draw) podStats(pod object, at int) object {
 func (d *draw) summary(pods []object, live bool) object {
 	all := []object{}
 	for at, pod := range pods {
-		if !d.one(9) {
+		if at > 0 && len(all) > 0 && d.one(6) {
+			twin := object{}
+			for key, value := range all[len(all)-1] {
+				twin[key] = value
+			}
+			twin["podRef"] = object{"uid": pod["metadata"].(object)["uid"]}
+			all = append(all, twin)
+		} else if !d.one(9) {
 			all = append(all, d.podStats(pod, at))
 		}
 		if d.one(25) {
@@ -390,7 +406,7 @@ func (d *draw) freshen(node object) {
 
 var percentages = []string{
 	"0%", "100%", "0.0%", "00%", "100.0%", "10%", "5%", "12.5%", "33.333%", "1e1%", "+20%", "0x1p3%", "0x1.8p1%", "1_0%", ".5%", "5.%", "99.99999999%", "1e-40%",
-	"1e-44%", "10%%", "0%%", "-0%", "7e-1%", "16777217%", "50%",
+	"1e-44%", "10%%", "0%%", "-0%", "7e-1%", "50%",
 }
 
 var oddReclaims = []string{
@@ -400,7 +416,7 @@ var oddReclaims = []string{
 
 var wrong = []string{
 	"ten%", "%", "", "-5%", "101%", "1e39%", "1e400%", "0x10%", "0x%", "1__0%", "_1%", "1 %", "10 %", "a\u00a0b%", "\u00ad%", "é%", "\"%", "\\%", "\u0007%", "\u200b%", "\x7f%", "日本%",
-	"\U000e0001%", "nan%", "+nan%", "-inf%", "inf%", "12Mb", "1.2.3", "Ki", "--1", "1e", "1ee3", "0", "-1", "0.0", "-100Mi", "1e3Mi", "1Mi ", " 1Mi", "1mi", "\u00a01Mi", "+", ".", "1.Ki.", "5Gib", "1e99999999999", "1E", "1.5E", "0e0",
+	"\U000e0001%", "nan%", "+nan%", "-inf%", "inf%", "12Mb", "1.2.3", "Ki", "--1", "1e", "1ee3", "0", "-1", "0.0", "-100Mi", "1e3Mi", "1Mi ", " 1Mi", "1mi", "\u00a01Mi", "+", ".", "1.Ki.", "5Gib", "1E", "1.5E", "0e0",
 }
 
 var graces = []string{"0s", "100ms", "10s", "30s", "1m", "1m30s", "1h", "1.5m", "90s", "2m", "1us", "1µs", "0", "+5s", ".5s", "1h0m1s"}

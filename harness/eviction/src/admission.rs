@@ -1,4 +1,6 @@
 //! Which pods a node under pressure refuses to start.
+//!
+//! Follows `pkg/kubelet/eviction` of Kubernetes 1.36.3.
 
 use crate::message::PodMessage;
 use crate::pod::Pod;

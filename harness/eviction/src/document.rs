@@ -1,4 +1,6 @@
 //! Reading the documents that Kubernetes gives: pod lists, as `kubectl get pods -o json` prints them.
+//!
+//! Follows `k8s.io/api` and `k8s.io/apimachinery` 0.36.3.
 
 use std::collections::BTreeMap;
 

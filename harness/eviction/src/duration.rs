@@ -1,4 +1,6 @@
 //! Durations in Go's spelling: `90s`, `1m30s`, `0.5h`, `100ms`.
+//!
+//! Follows Go 1.26's package `time`.
 
 use std::fmt;
 use std::str::FromStr;

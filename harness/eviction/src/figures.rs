@@ -1,4 +1,6 @@
 //! The figures that pods are ranked by, computed once for any number of rankings.
+//!
+//! Follows `pkg/kubelet/eviction` of Kubernetes 1.36.3.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,6 @@
 //! How a node's files are spread over filesystems, and what follows from it.
+//!
+//! Follows `pkg/kubelet/eviction` of Kubernetes 1.36.3.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,6 +1,6 @@
 //! How the kubelet evicts pods under node pressure, as pure functions.
 //!
-//! Every rule follows Kubernetes 1.36.3 and names the upstream function that it follows. Where upstream leaves an
+//! Every rule follows Kubernetes 1.36.3 and names the upstream function that it follows; each module says of which package. Where upstream leaves an
 //! order open, groups of equals are given, never a list.
 //!
 //! Numbers and texts:
@@ -23,7 +23,7 @@
 //!
 //! Other ends of a pod:
 //! - [`oom`]: the kernel's out-of-memory killer.
-//! - [`zone`], [`taint`]: how fast failed nodes are tainted, and when their pods are deleted.
+//! - [`zone`], [`timed_queue`], [`taint`]: how fast failed nodes are tainted, and when their pods are deleted.
 //! - [`preemption`], [`disruption`]: the scheduler's victims; drains and the eviction API.
 
 pub mod admission;
@@ -51,5 +51,6 @@ pub mod signal;
 pub mod summary;
 pub mod taint;
 pub mod threshold;
+pub mod timed_queue;
 pub mod victim;
 pub mod zone;

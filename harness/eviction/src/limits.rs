@@ -1,4 +1,6 @@
 //! Limits on local storage, which are enforced before any threshold.
+//!
+//! Follows `pkg/kubelet/eviction` of Kubernetes 1.36.3.
 
 use std::collections::HashMap;
 

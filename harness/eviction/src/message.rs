@@ -1,4 +1,6 @@
 //! What the kubelet says about an eviction: rendered to the byte, and read back.
+//!
+//! Follows `pkg/kubelet/eviction` of Kubernetes 1.36.3.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,6 @@
 //! What a summary says about each signal.
+//!
+//! Follows `pkg/kubelet/eviction` of Kubernetes 1.36.3.
 
 use jiff::Timestamp;
 

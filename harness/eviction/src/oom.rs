@@ -1,4 +1,6 @@
 //! Whom the kernel's out-of-memory killer takes: the scores the kubelet gives, and the choice by them.
+//!
+//! Follows `pkg/kubelet/qos` of Kubernetes 1.36.3.
 
 use crate::pod::{Container, MEMORY, Pod, ResourceList};
 use crate::resources::is_supported_at_pod_level;

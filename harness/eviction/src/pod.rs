@@ -1,4 +1,6 @@
 //! Pods, as far as eviction looks at them.
+//!
+//! Follows `pkg/kubelet/types` of Kubernetes 1.36.3 and `k8s.io/component-helpers` 0.36.3.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,8 +1,12 @@
 //! Whom the scheduler evicts to make room for a pod of higher priority.
+//!
+//! Follows `pkg/scheduler/framework/preemption` and `pkg/scheduler/framework/plugins/defaultpreemption` of Kubernetes 1.36.3.
 
 use std::cmp::Reverse;
 
 use jiff::Timestamp;
+
+use crate::manager::Choose;
 
 /// A pod on a node, as preemption sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,8 +22,8 @@ pub struct Candidate {
 /// What a node would lose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Victims {
-    /// The pods, by index, the most important first.
-    pub pods: Vec<usize>,
+    /// The pods, by index, in groups of equal importance, the most important first.
+    pub pods: Vec<Vec<usize>>,
     /// How many of them violate a disruption budget.
     pub budget_violations: usize,
 }
@@ -34,20 +38,27 @@ fn importance(candidate: &Candidate) -> (Reverse<i32>, Timestamp) {
 ///
 /// `allowed` is how many disruptions each budget still allows. `fits` tells whether the pod fits with these pods
 /// present, one flag for each. Pods are let stay one by one, the important ones and those under violated
-/// budgets first. Between equals the order given decides; upstream leaves it open.
+/// budgets first. Which of equals comes first is left to `choose`, as upstream leaves it open; [`every`](crate::manager::every) takes all.
 /// Upstream: `SelectVictimsOnNode`, `filterPodsWithPDBViolation`.
 pub fn select_victims(
     priority: i32,
     pods: &[Candidate],
     allowed: &[i64],
+    choose: &mut impl Choose,
     mut fits: impl FnMut(&[bool]) -> bool,
 ) -> Option<Victims> {
-    let mut potential: Vec<usize> = (0..pods.len()).filter(|&pod| pods[pod].priority < priority).collect();
+    let potential: Vec<usize> = (0..pods.len()).filter(|&pod| pods[pod].priority < priority).collect();
     let mut present: Vec<bool> = pods.iter().map(|pod| pod.priority >= priority).collect();
     if potential.is_empty() || !fits(&present) {
         return None;
     }
-    potential.sort_by_key(|&pod| importance(&pods[pod]));
+    let mut ordered = Vec::with_capacity(potential.len());
+    for mut equals in by_importance(potential, pods) {
+        while let Some(&pod) = choose.pick(&equals) {
+            equals.retain(|other| *other != pod);
+            ordered.push(pod);
+        }
+    }
     let mut left = allowed.to_vec();
     let mut violates = |pod: &usize| {
         pods[*pod].budgets.iter().fold(false, |violated, &budget| {
@@ -56,7 +67,7 @@ pub fn select_victims(
             violated || *left < 0
         })
     };
-    let (violating, others): (Vec<usize>, Vec<usize>) = potential.into_iter().partition(|pod| violates(pod));
+    let (violating, others): (Vec<usize>, Vec<usize>) = ordered.into_iter().partition(|pod| violates(pod));
     let mut victims = Vec::new();
     let mut budget_violations = 0;
     for (at, pod) in violating.iter().chain(&others).copied().enumerate() {
@@ -67,8 +78,14 @@ pub fn select_victims(
             budget_violations += usize::from(at < violating.len());
         }
     }
-    victims.sort_by_key(|&pod| importance(&pods[pod]));
-    Some(Victims { pods: victims, budget_violations })
+    Some(Victims { pods: by_importance(victims, pods), budget_violations })
+}
+
+/// Pods in groups of equals, the most important first; in a group by index.
+fn by_importance(mut chosen: Vec<usize>, pods: &[Candidate]) -> Vec<Vec<usize>> {
+    chosen.sort_by_key(|&pod| (importance(&pods[pod]), pod));
+    let equal = |one: &usize, other: &usize| importance(&pods[*one]) == importance(&pods[*other]);
+    chosen.chunk_by(equal).map(<[usize]>::to_vec).collect()
 }
 
 /// A node with the pods it would lose, the most important first.
@@ -102,6 +119,7 @@ pub fn pick_nodes(nodes: &[NodeVictims]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manager::every;
 
     fn pod(priority: i32, started: i64, budgets: &[usize]) -> Candidate {
         let started = Timestamp::from_second(started).ok();
@@ -113,25 +131,42 @@ mod tests {
         move |present| present.iter().filter(|present| **present).count() < places
     }
 
+    /// Every choice of victims that upstream may make.
+    fn all(priority: i32, pods: &[Candidate], allowed: &[i64], places: usize) -> Vec<Option<Victims>> {
+        every(|path| select_victims(priority, pods, allowed, path, room(places)))
+    }
+
+    fn victims(groups: &[&[usize]], budget_violations: usize) -> Option<Victims> {
+        Some(Victims { pods: groups.iter().map(|group| group.to_vec()).collect(), budget_violations })
+    }
+
     #[test]
     fn the_least_important_go() {
         let pods = [pod(5, 10, &[]), pod(1, 10, &[]), pod(1, 20, &[]), pod(9, 0, &[])];
-        let victims = |places| select_victims(7, &pods, &[], room(places));
-        assert_eq!(victims(4), Some(Victims { pods: vec![2], budget_violations: 0 }));
-        assert_eq!(victims(3), Some(Victims { pods: vec![1, 2], budget_violations: 0 }));
-        assert_eq!(victims(2), Some(Victims { pods: vec![0, 1, 2], budget_violations: 0 }));
-        assert_eq!(victims(1), None);
-        assert_eq!(select_victims(1, &pods, &[], room(9)), None);
+        assert_eq!(all(7, &pods, &[], 4), [victims(&[&[2]], 0)]);
+        assert_eq!(all(7, &pods, &[], 3), [victims(&[&[1], &[2]], 0)]);
+        assert_eq!(all(7, &pods, &[], 2), [victims(&[&[0], &[1], &[2]], 0)]);
+        assert_eq!(all(7, &pods, &[], 1), [None]);
+        assert_eq!(all(1, &pods, &[], 9), [None]);
+    }
+
+    #[test]
+    fn any_of_equals_may_go() {
+        let pods = [pod(1, 10, &[]), pod(1, 10, &[]), pod(1, 10, &[]), pod(0, 0, &[])];
+        let expected = [victims(&[&[2], &[3]], 0), victims(&[&[1], &[3]], 0), victims(&[&[0], &[3]], 0)];
+        assert_eq!(all(7, &pods, &[], 3), expected);
+        assert_eq!(all(7, &pods, &[], 1), [victims(&[&[0, 1, 2], &[3]], 0)]);
+        // A budget that allows one disruption is violated by whichever of the two comes second.
+        let pods = [pod(1, 10, &[0]), pod(1, 10, &[0])];
+        assert_eq!(all(7, &pods, &[1], 2), [victims(&[&[0]], 0), victims(&[&[1]], 0)]);
     }
 
     #[test]
     fn pods_under_a_budget_stay_first() {
         let pods = [pod(5, 0, &[]), pod(1, 0, &[0]), pod(1, 1, &[0])];
         // The first under the budget is within it, the second is not.
-        let victims = select_victims(7, &pods, &[1], room(2));
-        assert_eq!(victims, Some(Victims { pods: vec![0, 1], budget_violations: 0 }));
-        let victims = select_victims(7, &pods, &[0], room(1));
-        assert_eq!(victims, Some(Victims { pods: vec![0, 1, 2], budget_violations: 2 }));
+        assert_eq!(all(7, &pods, &[1], 2), [victims(&[&[0], &[1]], 0)]);
+        assert_eq!(all(7, &pods, &[0], 1), [victims(&[&[0], &[1], &[2]], 2)]);
     }
 
     #[test]

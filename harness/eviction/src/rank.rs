@@ -1,4 +1,6 @@
 //! The order in which pods are evicted, as groups of equals.
+//!
+//! Follows `pkg/kubelet/eviction` of Kubernetes 1.36.3.
 
 use std::cmp::{Ordering, Reverse};
 

@@ -1,4 +1,6 @@
 //! What a pod requests and what limits it: the sums over its containers.
+//!
+//! Follows `k8s.io/component-helpers/resource` 0.36.3, with `pkg/api/v1/resource` and `pkg/apis/core/v1/helper/qos` of Kubernetes 1.36.3.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;

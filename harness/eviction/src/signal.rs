@@ -1,4 +1,6 @@
 //! What the kubelet watches, what it stands for: signals, the resources and node conditions behind them.
+//!
+//! Follows `pkg/kubelet/eviction` and `pkg/kubelet/nodestatus` of Kubernetes 1.36.3.
 
 use std::fmt;
 use std::str::FromStr;

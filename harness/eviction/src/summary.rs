@@ -1,4 +1,6 @@
 //! The kubelet's statistics, `/stats/summary` (stats/v1alpha1), as far as eviction looks at them.
+//!
+//! Follows `k8s.io/kubelet/pkg/apis/stats/v1alpha1` 0.36.3.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};

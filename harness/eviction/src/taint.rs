@@ -1,4 +1,6 @@
 //! When a pod is deleted from a node with NoExecute taints.
+//!
+//! Follows `pkg/controller/tainteviction` of Kubernetes 1.36.3.
 
 use jiff::{SignedDuration, Timestamp};
 

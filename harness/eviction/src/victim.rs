@@ -1,4 +1,6 @@
 //! What becomes of a pod that is evicted for a threshold: the message, the annotations, the grace it gets.
+//!
+//! Follows `pkg/kubelet/eviction` of Kubernetes 1.36.3.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,6 @@
 //! How fast nodes that fail get their NoExecute taint: the node controller's zone states and its limited queues.
+//!
+//! Follows `pkg/controller/nodelifecycle` of Kubernetes 1.36.3.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -166,10 +168,13 @@ impl Limiter {
     }
 
     /// Changes the rate. A queue that was waiting goes on waiting; any other keeps a token, or gets one.
-    /// Upstream: `SwapLimiter`.
+    ///
+    /// Upstream's limiter that never accepts says that its rate is 1, so a rate of exactly that leaves it in place.
+    /// Upstream: `SwapLimiter`, `fakeNeverRateLimiter.QPS`.
     pub fn swap(&mut self, rate: f32, now: Duration) {
+        let own = if self.rate <= 0.0 { 1.0 } else { self.rate };
         #[expect(clippy::float_cmp, reason = "upstream compares the rates as they were given")]
-        if self.rate == rate {
+        if own == rate {
             return;
         }
         let waiting = rate > 0.0 && !self.try_accept(now);
@@ -258,5 +263,9 @@ mod tests {
         assert!(limiter.try_accept(at(1600)));
         limiter.swap(0.0, at(9000));
         assert!(!limiter.try_accept(at(90_000)));
+        limiter.swap(1.0, at(90_000));
+        assert!(!limiter.try_accept(at(900_000)), "upstream takes a rate of 1 for the one it has");
+        limiter.swap(0.5, at(900_000));
+        assert!(limiter.try_accept(at(902_000)));
     }
 }

@@ -1,4 +1,4 @@
-//! Times predictions of a single node over 5 minutes: what came of it, the same with its timeline, and cells of a sweep.
+//! Times predictions of a single node over 5 minutes: what came of it, the same with its timeline, and cells of a sweep; and over a day.
 //!
 //! ```text
 //! cargo run --release -p plimsoll --example predict_time
@@ -36,7 +36,7 @@ spec:
   - start: [steady, idler]
   - wait: {for: Running, within: 30s}
   - start: [greedy]
-  - observe: 297s
+  - observe: OBSERVED
   expect: {evicted: [greedy], survive: [steady, idler], oomKills: none}
 ";
 
@@ -56,13 +56,15 @@ fn time(phases: &[Phase], mut call: impl FnMut(&Phase)) -> f64 {
     std::iter::repeat_with(&mut round).take(5).fold(f64::INFINITY, f64::min)
 }
 
-fn plan() -> Plan {
-    let parsed = parse("five-minutes.yaml", SCENARIO).unwrap_or_else(|error| panic!("{error}"));
+/// The plan, watched for so long after the last start.
+fn plan(observed: &str) -> Plan {
+    let text = SCENARIO.replace("OBSERVED", observed);
+    let parsed = parse("five-minutes.yaml", &text).unwrap_or_else(|error| panic!("{error}"));
     lower(&parsed.with_files(&Files::default())).unwrap_or_else(|error| panic!("{error}")).plan
 }
 
 fn main() {
-    let plan = plan();
+    let plan = plan("297s");
     let assumptions = Assumptions::default();
     let prepared = Prepared::new(&plan).unwrap_or_else(|error| panic!("{error}"));
     let phases: Vec<Phase> = (0..100).map(|index| assumptions.phase(index, 100)).collect();
@@ -86,8 +88,18 @@ fn main() {
         simulate(&cell, &assumptions, phase, &mut tally);
         black_box(tally);
     });
+    let long = self::plan("23h59m57s");
+    let day = Prepared::new(&long).unwrap_or_else(|error| panic!("{error}"));
+    let mut tally = Tally::default();
+    simulate(&day, &assumptions, &phases[0], &mut tally);
+    assert!(tally.ended >= 86_390 * SECOND, "less than a day: {tally:?}");
+    let day = time(&phases[..10], |phase| {
+        let mut tally = Tally::default();
+        simulate(black_box(&day), &assumptions, phase, &mut tally);
+        black_box(tally);
+    });
     println!(
         "{{\"minutes\":5,\"outcomeMicroseconds\":{outcome:.1},\"timelineMicroseconds\":{told:.0},\
-         \"cellMicroseconds\":{swept:.1}}}"
+         \"cellMicroseconds\":{swept:.1},\"dayMicroseconds\":{day:.0}}}"
     );
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use plimsoll::model::Assumptions;
 use plimsoll::scenario::Files;
-use plimsoll::sweep::{Axis, Cell, FieldPath, Summary, Sweep, document, heat_map, substitute, svg};
+use plimsoll::sweep::{Axis, Cell, Fate, FieldPath, Summary, Sweep, document, heat_map, substitute, svg};
 
 const THRESHOLD: &str = "nodes.worker.kubelet.evictionHard[memory.available]";
 const RATE: &str = "workloads.greedy.fill.memory.rate";
@@ -164,14 +164,16 @@ fn what_follows_is_said_in_words() {
     assert_eq!(frontier.len(), 10);
     // A larger threshold never holds for less.
     assert!((1..10).all(|column| summary.holds(column) >= summary.holds(column - 1)), "{frontier:?}");
-    for cell in summary.boundary(12) {
-        let [column, row] = sweep.places(cell)[..] else { panic!("two axes") };
-        assert!(
-            row + 1 == summary.holds(column) || row == summary.holds(column),
-            "{}",
-            sweep.words(&[column, row])
-        );
-    }
+    let boundary = summary.boundary(12);
+    let played: Vec<Cell> =
+        boundary.iter().map(|cell| sweep.play(&sweep.places(*cell)).expect("a cell")).collect();
+    let always = |fate| played.iter().filter(|cell| cell.always() == Some(fate)).count();
+    assert!(always(Fate::InTime) >= 4, "{played:?}");
+    assert!(
+        always(Fate::OomKilled) >= 3,
+        "a prediction that can be contradicted on the other side too: {played:?}"
+    );
+    assert!(always(Fate::InTime) + always(Fate::OomKilled) >= 9, "{played:?}");
     assert_eq!(summary.boundary(12).len(), 12);
 }
 
@@ -197,4 +199,27 @@ fn the_chart_stands_by_itself() {
         assert!(chart.contains(words), "{words}");
     }
     assert_eq!(chart.matches("<text").count(), chart.matches("</text>").count());
+}
+
+#[test]
+fn what_is_not_modelled_is_said_wherever_a_grid_is_told() {
+    let text = scenario()
+        .replace("  - start: [greedy]", "  - start: [greedy]\n  - drain: {node: worker, within: 30s}");
+    assert_ne!(text, scenario(), "a step was put in");
+    let axis: Axis = format!("{THRESHOLD}=100Mi,200Mi").parse().expect("an axis");
+    let sweep =
+        Sweep::new("drained", &text, &Files::new(), vec![axis], Assumptions::default(), 2).expect("a grid");
+    let summary = summary(&sweep);
+    assert!(!sweep.omissions().is_empty());
+    let said = summary.recommendation();
+    assert!(said[0].starts_with("The model leaves a part of this scenario out"), "{said:?}");
+    assert!(svg(&summary).contains("The model leaves a part"), "the chart says so too");
+}
+
+#[test]
+fn what_a_threshold_costs_follows_the_memory_of_the_node() {
+    let sweep =
+        sweep(&[&format!("{THRESHOLD}=512Mi"), &format!("{RATE}=5Mi/s"), "nodes.worker.memory=2Gi,4Gi"], 2);
+    let said = summary(&sweep).recommendation().join("\n");
+    assert!(said.contains("it costs 12.5 % to 25.0 % of the node, by its memory"), "{said}");
 }

@@ -5,6 +5,8 @@
 //! - [`Manager::begin`], [`PendingReclaim::finish`]: one pass, which halts where the node itself is to be
 //!   reclaimed and the summary read again.
 //! - [`Choose`]: the choices that upstream leaves to chance; [`every`] takes all of them.
+//!
+//! Follows `pkg/kubelet/eviction` of Kubernetes 1.36.3.
 
 mod choice;
 mod pass;

@@ -1,4 +1,6 @@
 //! One pass of the loop. Upstream: `managerImpl.synchronize`.
+//!
+//! Follows `pkg/kubelet/eviction` of Kubernetes 1.36.3.
 
 use std::collections::BTreeMap;
 

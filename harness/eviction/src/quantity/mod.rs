@@ -2,6 +2,8 @@
 //!
 //! - [`Quantity`]: the number, with its arithmetic and order.
 //! - [`ParseQuantityError`]: why a text is not a quantity.
+//!
+//! Follows `k8s.io/apimachinery/pkg/api/resource` 0.36.3.
 
 mod amount;
 mod print;

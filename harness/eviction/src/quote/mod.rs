@@ -1,4 +1,6 @@
 //! Texts in double quotes as Go's `%q` writes them, and read back.
+//!
+//! Follows Go 1.26's package `strconv`.
 
 mod printable;
 

@@ -1,4 +1,6 @@
 //! Reading thresholds as a kubelet is given them.
+//!
+//! Follows `pkg/kubelet/eviction`, `pkg/kubelet/apis/config/v1beta1` and `cmd/kubelet/app` of Kubernetes 1.36.3.
 
 use std::collections::BTreeMap;
 

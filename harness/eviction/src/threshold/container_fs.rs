@@ -1,4 +1,6 @@
 //! The containerfs thresholds that the kubelet puts in itself.
+//!
+//! Follows `pkg/kubelet/eviction` of Kubernetes 1.36.3.
 
 use super::{Operator, Threshold, ThresholdValue, Thresholds};
 use crate::duration::GoDuration;

@@ -1,4 +1,6 @@
 //! A kubelet's thresholds as configured.
+//!
+//! Follows `pkg/kubelet/eviction` of Kubernetes 1.36.3.
 
 use std::ops::Deref;
 

@@ -4,6 +4,8 @@
 //! - [`ThresholdConfiguration`]: reading them as a kubelet is given them.
 //! - [`Thresholds`]: those of a kubelet, as configured.
 //! - [`with_container_fs`]: the containerfs thresholds that the kubelet puts in itself.
+//!
+//! Follows `pkg/kubelet/eviction` and `pkg/kubelet/eviction/api` of Kubernetes 1.36.3.
 
 mod configuration;
 mod container_fs;

@@ -1,4 +1,6 @@
 //! Percentages, in the 32-bit floating point upstream keeps them in.
+//!
+//! Follows `pkg/kubelet/eviction` of Kubernetes 1.36.3 and Go 1.26's package `strconv`.
 
 use crate::quote::quoted;
 

@@ -130,6 +130,7 @@ fn play<'a>(arguments: &SweepArguments, sweep: &'a Sweep) -> Result<Summary<'a>,
                 "type": "recommendation",
                 "predicted": true,
                 "sentences": sentences,
+                "omissions": sweep.omissions(),
                 "phases": sweep.phases(),
                 "assumptions": sweep.assumptions(),
             });
@@ -166,7 +167,7 @@ fn header(csv: &mut impl Write, sweep: &Sweep) -> std::io::Result<()> {
     }
     writeln!(
         csv,
-        "phases,evicted in time,OOM-killed,nobody went,evicted least,evicted most,over-evicted bytes least,over-evicted bytes most,relief seconds least,relief seconds most"
+        "phases,evicted in time,OOM-killed,nobody went,evicted least,evicted most,over-evicted bytes least,over-evicted bytes most,relief seconds least,relief seconds most,not modelled"
     )
 }
 
@@ -182,9 +183,10 @@ fn row(csv: &mut impl Write, sweep: &Sweep, places: &[usize], cell: &Cell) -> st
         }
     }
     match cell.relief {
-        Some(Span { least, most }) => writeln!(csv, ",{},{}", seconds(least), seconds(most)),
-        None => writeln!(csv, ",,"),
+        Some(Span { least, most }) => write!(csv, ",{},{}", seconds(least), seconds(most))?,
+        None => write!(csv, ",,")?,
     }
+    writeln!(csv, ",{}", quoted(&sweep.omissions().join("; ")))
 }
 
 fn seconds(micros: i64) -> String {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::ProgressDrawTarget;
 use owo_colors::OwoColorize;
+use plimsoll_node::report::OomScope;
 
 use super::run::job::{Done, Ended};
 use super::run::jobs::conduct;
@@ -128,7 +129,10 @@ fn of_verdict(verdict: &Verdict, timeline: &Timeline) -> Observed {
     if let Some(gap) = verdict.gaps.first() {
         return Observed::Nothing(format!("{} could not be seen", gap.source));
     }
-    let killed = timeline.observations.iter().filter(|own| matches!(own.fact, Fact::OomKill { .. })).count();
+    // A container that is killed at its own limit says nothing of the node.
+    let is_first =
+        |fact: &Fact| matches!(fact, Fact::OomKill { kill, .. } if kill.scope != OomScope::Container);
+    let killed = timeline.observations.iter().filter(|own| is_first(&own.fact)).count();
     let gone: Vec<&str> = verdict
         .pods
         .iter()
@@ -145,13 +149,18 @@ fn of_verdict(verdict: &Verdict, timeline: &Timeline) -> Observed {
 /// A line for each cell, and what they come to.
 fn told(chosen: &[Chosen]) -> (String, Exit) {
     let mut text = "\nConfirmed on a real kubelet\n".to_owned();
-    let (mut agreed, mut unknown) = (0, 0);
+    let (mut agreed, mut open, mut unknown) = (0, 0, 0);
     for cell in chosen {
         let predicted = cell.predicted.words();
         let (word, observed) = match &cell.observed {
-            Some(Observed::Fate(fate, words)) if cell.predicted.allows(*fate) => {
+            Some(Observed::Fate(fate, words)) if cell.predicted.always() == Some(*fate) => {
                 agreed += 1;
                 ("agrees", words.as_str())
+            }
+            // One run can not prove a share.
+            Some(Observed::Fate(fate, words)) if cell.predicted.allows(*fate) => {
+                open += 1;
+                ("not contradicted", words.as_str())
             }
             Some(Observed::Fate(_, words)) => ("DISAGREES", words.as_str()),
             Some(Observed::Nothing(why)) => {
@@ -164,15 +173,16 @@ fn told(chosen: &[Chosen]) -> (String, Exit) {
             }
         };
         text.push_str(&format!(
-            " {word:<9}  {}\n            predicted {predicted}; observed {observed}\n",
+            " {word:<16}  {}\n                   predicted {predicted}; observed {observed}\n",
             cell.words
         ));
     }
-    let disagreed = chosen.len() - agreed - unknown;
+    let disagreed = chosen.len() - agreed - open - unknown;
     text.push_str(&format!(
-        "{} of {} agree{}{}\n",
+        "{} of {} agree{}{}{}\n",
         agreed,
         words::count(chosen.len(), "cell"),
+        if open > 0 { format!(", {open} not contradicted") } else { String::new() },
         if disagreed > 0 { format!(", {disagreed} do not") } else { String::new() },
         if unknown > 0 { format!(", {unknown} unknown") } else { String::new() },
     ));

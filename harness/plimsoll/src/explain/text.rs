@@ -50,6 +50,11 @@ impl Page<'_> {
         }
     }
 
+    /// A message as the kubelet leaves it, in one line and to its last space, so that it can be searched for.
+    fn message(&mut self, before: &str, message: &str) {
+        self.line(Tone::Faint, &format!("   {before}{message}"));
+    }
+
     /// A table whose last column takes the lines that there is no room for.
     fn table<const N: usize>(&mut self, header: [&str; N], right: &[usize], rows: Vec<[String; N]>) {
         let mut table = Table::new();
@@ -251,7 +256,7 @@ impl Page<'_> {
         self.section("What each would be told");
         for (pod, message) in over {
             self.wrapped(Tone::Plain, " ", &format!("{pod}, with 1s to end"));
-            self.wrapped(Tone::Faint, "   ", &message);
+            self.message("", &message);
         }
         for (order, pod) in told {
             let grace = pod.grace_period_seconds.map(|seconds| format!(", with {seconds}s to end"));
@@ -259,8 +264,7 @@ impl Page<'_> {
             let text = format!("{}, for {resource}{}", pod.name, grace.unwrap_or_default());
             self.wrapped(Tone::Plain, " ", &text);
             for (at, message) in pod.messages.iter().enumerate() {
-                let or = if at == 0 { "" } else { "or: " };
-                self.wrapped(Tone::Faint, "   ", &format!("{or}{message}"));
+                self.message(if at == 0 { "" } else { "or: " }, message);
             }
         }
     }

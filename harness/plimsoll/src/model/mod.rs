@@ -28,7 +28,7 @@ pub use simulation::{
     ContainerStage, ContainerState, Fate, Happening, NodeState, PodState, Seen, Sink, Stage, Termination,
     World, simulate,
 };
-pub use tally::{Evicted, Killed, Tally};
+pub use tally::{Evicted, Killed, Pressure, Tally};
 pub use template::{ContainerTemplate, Fill, PodTemplate, Request, RestartPolicy};
 
 /// The name of the cluster that is none: what `Began` says of a run in virtual time.

@@ -8,7 +8,7 @@ use plimsoll_eviction::pod::Pod as RulesPod;
 use plimsoll_eviction::quantity::Quantity;
 use plimsoll_eviction::signal::Signal;
 use plimsoll_eviction::taint::Taint;
-use plimsoll_eviction::threshold::{KubeletConfiguration, Operator, ThresholdError};
+use plimsoll_eviction::threshold::{KubeletConfiguration, Operator, Threshold, ThresholdError};
 use serde::Deserialize as _;
 use serde_json::Value;
 
@@ -395,11 +395,20 @@ impl Prepared {
         })
     }
 
-    fn until(&self, until: &Until) -> Result<PreparedUntil, PrepareError> {
+    fn until(&mut self, until: &Until) -> Result<PreparedUntil, PrepareError> {
+        let until = self.known_until(until)?;
+        if let PreparedUntil::Never(why) = &until {
+            self.omissions.push(format!("a wait is for what never comes on the model: {why}"));
+        }
+        Ok(until)
+    }
+
+    fn known_until(&self, until: &Until) -> Result<PreparedUntil, PrepareError> {
+        let never = PreparedUntil::Never;
         Ok(match until {
-            Until::Running(names) | Until::Ready(names) => {
-                PreparedUntil::Running(self.workload_places(names))
-            }
+            Until::Running(names) => PreparedUntil::Running(self.workload_places(names)),
+            // Probes, which alone make a difference, are an omission of their own.
+            Until::Ready(names) => PreparedUntil::Running(self.workload_places(names)),
             Until::Filled(names) => PreparedUntil::Filled(self.workload_places(names)),
             Until::Gone(names) => PreparedUntil::Gone(self.workload_places(names)),
             Until::Evictions(count) => PreparedUntil::Evictions(*count),
@@ -408,11 +417,11 @@ impl Prepared {
             Until::GoneFrom { .. }
             | Until::ConditionStatus { .. }
             | Until::Taint { .. }
-            | Until::ZoneTaint { .. } => PreparedUntil::Never("nodes that fail are not modelled".to_owned()),
-            Until::Terminating(_) => PreparedUntil::Never(
-                "pods that are told to go by others than the kubelet are not modelled".to_owned(),
-            ),
-            Until::Drained { .. } => PreparedUntil::Never("drains are not modelled".to_owned()),
+            | Until::ZoneTaint { .. } => never("nodes that fail are not modelled".to_owned()),
+            Until::Terminating(_) => {
+                never("pods that are told to go by others than the kubelet are not modelled".to_owned())
+            }
+            Until::Drained { .. } => never("drains are not modelled".to_owned()),
             Until::Condition { node, condition, raised } => {
                 match plimsoll_eviction::signal::NodeCondition::from_name(condition) {
                     Some(known) => PreparedUntil::Condition {
@@ -420,7 +429,7 @@ impl Prepared {
                         condition: known,
                         raised: *raised,
                     },
-                    None => PreparedUntil::Never(format!("{condition} is not modelled")),
+                    None => never(format!("{condition} is not modelled")),
                 }
             }
         })
@@ -525,15 +534,15 @@ fn manager(plan: &NodePlan, configuration: &KubeletConfiguration) -> Result<Mana
         .map_err(|error| PrepareError::Thresholds { node: plan.name.clone(), error })
 }
 
-impl Prepared {
-    /// What must be available of a node's memory, by its place, for its hard threshold and minimum reclaim to be satisfied;
-    /// absent where there is no hard threshold.
-    #[must_use]
-    pub fn memory_target(&self, node: usize) -> Option<i64> {
-        let node = self.nodes.get(node)?;
-        let mut thresholds = node.manager.thresholds().iter();
-        let hard = thresholds.find(|own| own.signal == Signal::MemoryAvailable && own.is_hard())?;
-        Some(hard.resolve(node.memory, true).value())
+impl PreparedNode {
+    /// The thresholds in effect.
+    pub(super) fn thresholds(&self) -> &[Threshold] {
+        self.manager.thresholds()
+    }
+
+    /// The memory that all pods together may take, as the kubelet counts it.
+    pub(super) fn memory_of_pods(&self) -> i64 {
+        self.pods_memory.unwrap_or(self.memory)
     }
 }
 

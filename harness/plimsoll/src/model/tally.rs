@@ -1,6 +1,7 @@
 //! The cheap sink: what a run came to, without writing down how.
 
-use plimsoll_eviction::manager::EvictionCause;
+use plimsoll_eviction::manager::{EvictionCause, MetThreshold};
+use plimsoll_eviction::signal::Signal;
 use plimsoll_node::report::OomScope;
 
 use super::curve::Micros;
@@ -16,14 +17,25 @@ pub struct Tally {
     pub oom_kills: Vec<Killed>,
     /// Rejections at admission: when, and of which workload, by place.
     pub rejections: Vec<(Micros, Option<usize>)>,
-    /// When a kubelet first saw a threshold met.
-    pub pressed: Option<Micros>,
-    /// When, after that, a kubelet for the first time saw none met any more, with minimum reclaim.
-    pub relieved: Option<Micros>,
+    /// The pressure of each node that came under any, by the first time.
+    pub pressures: Vec<Pressure>,
     /// The first step that did not end as it should.
     pub failed_step: Option<usize>,
     /// When the run was over.
     pub ended: Micros,
+}
+
+/// A node's first time under pressure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pressure {
+    /// The node, by place.
+    pub node: usize,
+    /// When its kubelet first saw a threshold met.
+    pub since: Micros,
+    /// When, after that, its kubelet for the first time saw none met any more, with minimum reclaim.
+    pub relieved: Option<Micros>,
+    /// What its kubelet saw met when it last looked.
+    met: Vec<MetThreshold>,
 }
 
 /// An eviction.
@@ -39,8 +51,9 @@ pub struct Evicted {
     pub node: usize,
     /// Why.
     pub cause: EvictionCause,
-    /// What was available of the node's memory then.
-    pub available: i64,
+    /// What was missing of the node's memory then, or of that of its pods, for the thresholds met and their minimum reclaim; absent where it was
+    /// no threshold of memory.
+    pub missing: Option<i64>,
     /// What the pod held of it.
     pub held: i64,
 }
@@ -58,17 +71,53 @@ pub struct Killed {
     pub scope: OomScope,
 }
 
+impl Tally {
+    /// What a node lacks for the thresholds of this signal that its kubelet saw met, soft ones whose grace period is over among
+    /// them.
+    fn missing(&self, world: &World<'_>, node: usize, cause: EvictionCause) -> Option<i64> {
+        let EvictionCause::Threshold(signal) = cause else { return None };
+        let now = world.now();
+        let (capacity, available) = match signal {
+            Signal::MemoryAvailable => {
+                (world.prepared().nodes()[node].memory, world.memory_available(node, now))
+            }
+            Signal::AllocatableMemoryAvailable => {
+                let limit = world.prepared().nodes()[node].memory_of_pods();
+                (limit, limit - world.pods_memory(node, now))
+            }
+            _ => return None,
+        };
+        let met = &self.pressures.iter().find(|own| own.node == node)?.met;
+        let counts = |signal, grace_period| met.contains(&MetThreshold { signal, grace_period });
+        let thresholds = world.prepared().nodes()[node].thresholds().iter();
+        let target = thresholds
+            .filter(|own| own.signal == signal && counts(signal, own.grace_period))
+            .map(|own| own.resolve(capacity, true).value())
+            .max()?;
+        Some(target.saturating_sub(available).max(0))
+    }
+}
+
 impl Sink for Tally {
     fn passing(&mut self, _world: &World<'_>, _from: Micros, _to: Micros) {}
 
     fn happening(&mut self, world: &World<'_>, happening: &Happening<'_>) {
         let now = world.now();
         match happening {
-            Happening::Look { outcome, .. } => {
-                if !outcome.thresholds_met.is_empty() {
-                    self.pressed.get_or_insert(now);
-                } else if self.pressed.is_some() {
-                    self.relieved.get_or_insert(now);
+            Happening::Look { node, outcome } => {
+                let met = &outcome.thresholds_met;
+                match self.pressures.iter_mut().find(|own| own.node == *node) {
+                    Some(own) => {
+                        if met.is_empty() {
+                            own.relieved.get_or_insert(now);
+                        }
+                        own.met.clone_from(met);
+                    }
+                    None if met.is_empty() => {}
+                    None => {
+                        let pressure = Pressure { node: *node, since: now, relieved: None, met: met.clone() };
+                        self.pressures.push(pressure);
+                    }
                 }
             }
             Happening::Evicted { node, pod, eviction } => self.evictions.push(Evicted {
@@ -77,7 +126,7 @@ impl Sink for Tally {
                 workload: world.workload_of(*pod),
                 node: *node,
                 cause: eviction.cause,
-                available: world.memory_available(*node, now),
+                missing: self.missing(world, *node, eviction.cause),
                 held: world.pod_memory(*pod, now),
             }),
             Happening::OomKill { node, pod, scope } => self.oom_kills.push(Killed {

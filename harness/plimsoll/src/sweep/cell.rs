@@ -1,10 +1,9 @@
 //! What became of one cell of a grid, over the phases of the kubelet's loop.
 
-use plimsoll_eviction::manager::EvictionCause;
-use plimsoll_eviction::signal::Signal;
+use plimsoll_node::report::OomScope;
 use serde::Serialize;
 
-use crate::model::{Micros, Prepared, Tally};
+use crate::model::{Micros, Tally};
 
 /// How one run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -22,7 +21,8 @@ impl Fate {
     /// What a run in virtual time came to.
     #[must_use]
     pub fn of(tally: &Tally) -> Self {
-        if !tally.oom_kills.is_empty() {
+        // A container that is killed at its own limit says nothing of the node.
+        if tally.oom_kills.iter().any(|kill| kill.scope != OomScope::Container) {
             Self::OomKilled
         } else if tally.evictions.is_empty() {
             Self::Nobody
@@ -73,49 +73,40 @@ pub struct Cell {
     /// How many pods were evicted where any was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evicted: Option<Span>,
-    /// Bytes that the evicted pods held beyond what was missing, for threshold and minimum reclaim together, when
-    /// the first of them was chosen.
+    /// Bytes that the pods evicted from a node for memory held beyond what was missing there, for the thresholds met and their minimum
+    /// reclaim together, when the first of them was chosen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub over_evicted: Option<Span>,
-    /// Microseconds from the pass that first saw a threshold met to the first that saw none met any more.
+    /// Microseconds from a kubelet's pass that first saw a threshold met to its first that saw none met any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relief: Option<Span>,
 }
 
 impl Cell {
     /// Adds a run.
-    pub fn add(&mut self, prepared: &Prepared, tally: &Tally) {
+    pub fn add(&mut self, tally: &Tally) {
         match Fate::of(tally) {
             Fate::InTime => self.in_time += 1,
             Fate::OomKilled => self.oom_killed += 1,
             Fate::Nobody => self.nobody += 1,
         }
-        let memory = |cause| {
-            matches!(
-                cause,
-                EvictionCause::Threshold(Signal::MemoryAvailable | Signal::AllocatableMemoryAvailable)
-            )
-        };
-        if let Some(first) = tally.evictions.first() {
+        if !tally.evictions.is_empty() {
             Span::add(&mut self.evicted, i64::try_from(tally.evictions.len()).unwrap_or(i64::MAX));
-            if memory(first.cause)
-                && let Some(target) = prepared.memory_target(first.node)
-            {
-                let missing = target.saturating_sub(first.available).max(0);
-                let taken = tally
-                    .evictions
-                    .iter()
-                    .filter(|one| one.node == first.node && memory(one.cause))
-                    .map(|one| one.held);
-                Span::add(
-                    &mut self.over_evicted,
-                    taken.fold(0_i64, i64::saturating_add).saturating_sub(missing).max(0),
-                );
-            }
         }
-        if let (Some(pressed), Some(relieved)) = (tally.pressed, tally.relieved) {
-            let relief: Micros = relieved.saturating_sub(pressed);
-            Span::add(&mut self.relief, relief);
+        for pressure in &tally.pressures {
+            let mut evictions = tally
+                .evictions
+                .iter()
+                .filter(|own| own.node == pressure.node && own.missing.is_some())
+                .peekable();
+            if let Some(missing) = evictions.peek().and_then(|first| first.missing) {
+                let taken = evictions.map(|own| own.held).fold(0_i64, i64::saturating_add);
+                Span::add(&mut self.over_evicted, taken.saturating_sub(missing).max(0));
+            }
+            if let Some(relieved) = pressure.relieved {
+                let relief: Micros = relieved.saturating_sub(pressure.since);
+                Span::add(&mut self.relief, relief);
+            }
         }
     }
 

@@ -1,5 +1,8 @@
 //! The grid: every combination of the axes' values, played on the model in every phase, on all processors.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
 use plimsoll_eviction::signal::Signal;
 use rayon::prelude::*;
 use serde_json::Value;
@@ -29,6 +32,8 @@ pub struct Sweep {
     plan: Plan,
     assumptions: Assumptions,
     phases: Vec<Phase>,
+    /// What of the cells that were looked at the model leaves out.
+    omissions: Mutex<BTreeSet<String>>,
 }
 
 /// The scenario before anything is put into it.
@@ -124,7 +129,25 @@ impl Sweep {
         let phases = (0..phases.max(1)).map(|index| assumptions.phase(index, phases.max(1))).collect();
         let source = Source { name: name.to_owned(), document, files: files.clone() };
         let plan = source.plan(&axes, &vec![0; axes.len()])?;
-        Ok(Self { source, axes, setters, plan, assumptions, phases })
+        let sweep = Self { source, axes, setters, plan, assumptions, phases, omissions: Mutex::default() };
+        // A first cell that no cluster would take is told of when it is played.
+        if let Ok(prepared) = Prepared::new(&sweep.plan) {
+            sweep.note_omissions(&prepared);
+        }
+        Ok(sweep)
+    }
+
+    /// What of the scenario the model leaves out of account, a sentence each; complete once every cell was played.
+    #[must_use]
+    pub fn omissions(&self) -> Vec<String> {
+        self.omissions.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    fn note_omissions(&self, prepared: &Prepared) {
+        if !prepared.omissions().is_empty() {
+            let mut omissions = self.omissions.lock().unwrap_or_else(PoisonError::into_inner);
+            omissions.extend(prepared.omissions().iter().cloned());
+        }
     }
 
     /// How many cells there are.
@@ -197,6 +220,7 @@ impl Sweep {
         let plan = self.plan(places)?;
         let prepared =
             Prepared::new(&plan).map_err(|error| SweepError::Prepare { cell: self.words(places), error })?;
+        self.note_omissions(&prepared);
         Ok(self.every_phase(&prepared))
     }
 
@@ -220,6 +244,7 @@ impl Sweep {
                 let plan = self.plan(&slow)?;
                 let prepared = Prepared::new(&plan)
                     .map_err(|error| SweepError::Prepare { cell: self.words(&slow), error })?;
+                self.note_omissions(&prepared);
                 base = Some((slow, prepared));
             }
             let Some((_, prepared)) = &base else { break };
@@ -262,7 +287,7 @@ impl Sweep {
         for phase in &self.phases {
             let mut tally = Tally::default();
             simulate(prepared, &self.assumptions, phase, &mut tally);
-            cell.add(prepared, &tally);
+            cell.add(&tally);
         }
         cell
     }

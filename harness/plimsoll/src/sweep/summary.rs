@@ -31,6 +31,12 @@ impl Brief {
         Self { in_time: part(cell.in_time), oom_killed: part(cell.oom_killed), nobody: part(cell.nobody) }
     }
 
+    /// Whether every phase had the same fate.
+    #[must_use]
+    pub const fn is_certain(self) -> bool {
+        self.in_time == u8::MAX || self.oom_killed == u8::MAX || self.nobody == u8::MAX
+    }
+
     /// Whether the kernel never came first.
     #[must_use]
     pub const fn is_safe(self) -> bool {
@@ -47,6 +53,14 @@ pub struct Frontier {
     /// The last value of the second axis up to which the OOM killer never came first, whatever the other axes; absent
     /// when it came first already at the first value.
     pub up_to: Option<String>,
+}
+
+/// So many of them at most, evenly spread.
+fn spread(cells: &[usize], count: usize) -> Vec<usize> {
+    if cells.len() <= count {
+        return cells.to_vec();
+    }
+    (0..count).map(|index| cells[index * cells.len() / count]).collect()
 }
 
 /// What is kept of all cells.
@@ -116,36 +130,49 @@ impl<'a> Summary<'a> {
         first.values.iter().enumerate().map(step).collect()
     }
 
-    /// Cells on the boundary, one for each setting on either side of it, the most telling first: those beside a change from
-    /// never to at times OOM-killed. Spread over the whole boundary, `count` at most.
+    /// Cells on the boundary. For each setting of the first axis the last for which it holds, the first for which it does not, and the
+    /// first in which the OOM killer always comes first: only a cell that always comes out the same can be contradicted. Spread over the
+    /// whole boundary, `count` at most, of which those that always come out the same are the larger part.
     #[must_use]
     pub fn boundary(&self, count: usize) -> Vec<usize> {
         let rest: usize = self.sweep.axes.iter().skip(2).map(|axis| axis.values.len()).product();
-        let mut found = Vec::new();
+        let (mut certain, mut open) = (Vec::new(), Vec::new());
         for column in 0..self.columns() {
             let holds = self.holds(column);
-            for row in
-                [holds.checked_sub(1), Some(holds).filter(|row| *row < self.rows())].into_iter().flatten()
-            {
+            let always = (holds..self.rows()).find(|row| self.worst(column, *row).oom_killed == u8::MAX);
+            let beyond = Some(holds).filter(|row| *row < self.rows());
+            let rows = [holds.checked_sub(1), beyond, always.filter(|row| Some(*row) != beyond)];
+            for row in rows.into_iter().flatten() {
                 // Of the other axes those values that are worst there.
                 let from = (column * self.rows() + row) * rest;
                 let worst = (from..from + rest).max_by_key(|cell| {
                     let brief = self.cells.get(*cell).copied().unwrap_or_default();
                     (brief.oom_killed, 255 - brief.in_time)
                 });
-                found.extend(worst);
+                let Some(cell) = worst else { continue };
+                let is_certain = self.cells.get(cell).is_some_and(|brief| brief.is_certain());
+                if is_certain { certain.push(cell) } else { open.push(cell) }
             }
         }
-        if found.len() <= count {
-            return found;
-        }
-        (0..count).map(|index| found[index * found.len() / count]).collect()
+        // A quarter of the cells may show what is said to depend.
+        let open_count = open.len().min((count / 4).max(count.saturating_sub(certain.len())));
+        let mut found = spread(&certain, count.saturating_sub(open_count));
+        found.extend(spread(&open, open_count));
+        found.sort_unstable();
+        found
     }
 
     /// What follows, in words, a sentence each; the last ones say what is taken for granted.
     #[must_use]
     pub fn recommendation(&self) -> Vec<String> {
         let mut sentences = Vec::new();
+        let omissions = self.sweep.omissions();
+        if !omissions.is_empty() {
+            sentences.push(format!(
+                "The model leaves a part of this scenario out, so a real node may do otherwise in any cell: {}.",
+                omissions.join("; ")
+            ));
+        }
         let Some(first) = self.sweep.axes.first() else { return sentences };
         let best = (0..self.columns()).map(|column| self.holds(column)).max().unwrap_or(0);
         if best == 0 {
@@ -213,7 +240,7 @@ impl<'a> Summary<'a> {
         (!steps.is_empty()).then(|| format!("Less holds for less: {}.", steps[told..].join(", ")))
     }
 
-    /// What a threshold keeps from pods.
+    /// What a threshold keeps from pods. Where the node's memory is varied too, from the largest share to the smallest.
     fn cost(&self, axis: &Axis, number: Option<i64>) -> Option<String> {
         let parts = axis.path.parts();
         let ["cluster", "nodes", node, "kubelet", "evictionHard", "memory.available"] = parts.as_slice()
@@ -226,8 +253,25 @@ impl<'a> Summary<'a> {
         if text.ends_with('%') {
             return Some(format!("{} % of the node", number / 10_000));
         }
-        let percent = number.saturating_mul(1000) / planned.memory.max(1);
-        Some(format!("{}.{} % of the node", percent / 10, percent % 10))
+        let path = ["cluster", "nodes", *node, "memory"];
+        let varied = self.sweep.axes.iter().find(|axis| axis.path.parts() == path);
+        let memories: Vec<u64> = match varied {
+            Some(axis) => {
+                let figures = axis.values.iter().map(|value| u64::try_from(value.number?).ok());
+                figures.collect::<Option<_>>()?
+            }
+            None => vec![planned.memory],
+        };
+        let share = |memory: Option<&u64>| {
+            let permille = number.saturating_mul(1000) / memory.copied().unwrap_or(1).max(1);
+            format!("{}.{} %", permille / 10, permille % 10)
+        };
+        let (most, least) = (share(memories.iter().min()), share(memories.iter().max()));
+        Some(if most == least {
+            format!("{most} of the node")
+        } else {
+            format!("{least} to {most} of the node, by its memory")
+        })
     }
 
     fn assumptions(&self) -> Vec<String> {

@@ -3,4 +3,5 @@
 mod catalogue;
 mod laws;
 mod lives;
+mod tallies;
 mod text;

@@ -59,7 +59,13 @@ impl<S: Sink> Simulation<'_, '_, S> {
             return;
         }
         let is_pod = self.world.prepared.objects[object].kind == Kind::Pod;
-        if is_pod && self.world.pods.iter().any(|pod| !pod.deleted && pod.name() == key.2) {
+        let namespace = self.world.prepared.objects[object]
+            .template
+            .map(|template| self.world.prepared.templates[template].rules().namespace.as_str());
+        let is_it = |pod: &super::world::PodState<'_>| {
+            !pod.deleted && pod.name() == key.2 && Some(pod.rules().namespace.as_str()) == namespace
+        };
+        if is_pod && self.world.pods.iter().any(is_it) {
             return;
         }
         self.create(object);
