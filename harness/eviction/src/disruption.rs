@@ -1,5 +1,8 @@
 //! Voluntary disruption: what a drain takes, what the eviction API lets go under disruption budgets, and what keeps a
 //! cluster autoscaler from removing a node.
+//!
+//! Follows `k8s.io/kubectl/pkg/drain` 0.36.3 and `pkg/registry/core/pod/storage` of Kubernetes 1.36.3; what keeps a node follows the cluster
+//! autoscaler, which is released apart.
 
 /// A pod as a drain or the eviction API sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

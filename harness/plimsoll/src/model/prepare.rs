@@ -406,9 +406,10 @@ impl Prepared {
     fn known_until(&self, until: &Until) -> Result<PreparedUntil, PrepareError> {
         let never = PreparedUntil::Never;
         Ok(match until {
-            Until::Running(names) => PreparedUntil::Running(self.workload_places(names)),
-            // Probes, which alone make a difference, are an omission of their own.
-            Until::Ready(names) => PreparedUntil::Running(self.workload_places(names)),
+            // Only probes make a difference between the two, and they are an omission of their own.
+            Until::Running(names) | Until::Ready(names) => {
+                PreparedUntil::Running(self.workload_places(names))
+            }
             Until::Filled(names) => PreparedUntil::Filled(self.workload_places(names)),
             Until::Gone(names) => PreparedUntil::Gone(self.workload_places(names)),
             Until::Evictions(count) => PreparedUntil::Evictions(*count),
