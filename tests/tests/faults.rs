@@ -12,7 +12,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use plimsoll_tests::command::Ran;
 use plimsoll_tests::kills::{self, Moments, Remover};
 use plimsoll_tests::machine::{self, is_as_before};
-use plimsoll_tests::{command, needs};
+use plimsoll_tests::{accept_node, command, needs};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -75,6 +75,9 @@ fn main() -> ExitCode {
         ),
         Trial::test("of_several_runs_each_is_told", of_several_runs_each_is_told),
         Trial::test("after_the_first_that_fails_no_other_starts", after_the_first_that_fails_no_other_starts),
+        Trial::test("an_accepted_node_is_told_to_its_cluster", || {
+            accept_node::an_accepted_node_is_told_to_its_cluster().map_err(Failed::from)
+        }),
         Trial::test("a_killed_kubelet_is_no_pass", || a_killed_component_is_no_pass("kubelet")),
         Trial::test("a_killed_api_server_is_no_pass", || a_killed_component_is_no_pass("kube-apiserver")),
         Trial::test("a_killed_containerd_is_no_pass", || a_killed_component_is_no_pass("containerd")),

@@ -403,6 +403,43 @@ pub fn errors_meanwhile(before: Option<&Facts>, after: Option<&Told<Facts>>) -> 
     }
 }
 
+/// How much of a resource a kubelet offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offered {
+    /// All of it, what is on unhealthy devices included.
+    pub capacity: Option<u64>,
+    /// What pods can be given.
+    pub allocatable: Option<u64>,
+}
+
+/// Whether the kubelet offers what there is, and takes all of it for healthy.
+pub fn offered(resource: &str, seen: Result<Offered, String>, wanted: Option<u64>) -> Check {
+    let name = "the kubelet offers the devices";
+    let Some(wanted) = wanted else {
+        return Check::impossible(name, "it is not known how many devices there are", "a number of devices");
+    };
+    let words = format!("{wanted} of {resource}, all of it healthy");
+    let offered = match seen {
+        Ok(offered) => offered,
+        Err(why) => return Check::impossible(name, why, words),
+    };
+    match (offered.capacity, offered.allocatable) {
+        (Some(capacity), Some(allocatable)) => Check::of(
+            name,
+            capacity == wanted && allocatable == wanted,
+            format!("{capacity}, of which pods can be given {allocatable}"),
+            words,
+        ),
+        _ => {
+            Check::of(name, false, format!("it offers no {resource}: no device plugin is registered"), words)
+        }
+    }
+}
+
+/// What is said when no cluster was asked about the node.
+pub const KUBELET_NOT_ASKED: &str =
+    "what the kubelet advertises, and whether it takes a faulty device out of service";
+
 /// What is no part of an acceptance, or was not declared.
 pub fn not_checked(declaration: &Declaration) -> Vec<String> {
     let mut sentences = Vec::new();
@@ -418,7 +455,7 @@ pub fn not_checked(declaration: &Declaration) -> Vec<String> {
     }
     sentences.extend(
         [
-            "what the kubelet advertises, and whether it takes a faulty device out of service",
+            KUBELET_NOT_ASKED,
             "eviction of pods for GPU memory",
             "Xid errors in the kernel's log",
             "links between devices (NVLink, PCIe), power and temperature",

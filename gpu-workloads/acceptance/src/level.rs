@@ -34,7 +34,7 @@ impl Level {
     pub fn work(self) -> Work {
         let seconds = Duration::from_secs;
         match self {
-            Level::Quick => Work { passes: 1, burn: seconds(0), cycles: 50, beside: seconds(4) },
+            Level::Quick => Work { passes: 1, burn: seconds(0), cycles: 50, beside: seconds(5) },
             Level::Standard => Work { passes: 10, burn: seconds(30), cycles: 50, beside: seconds(15) },
             Level::BurnIn => Work { passes: 10, burn: seconds(1800), cycles: 200, beside: seconds(60) },
         }

@@ -108,6 +108,22 @@ impl Acceptance {
         }
     }
 
+    /// Adds a check, which is then no longer among what was not checked.
+    pub fn add(&mut self, check: Check, not_checked: &str) {
+        self.not_checked.retain(|sentence| sentence != not_checked);
+        self.checks.push(check);
+        self.outcome = Self::outcome(&self.checks);
+    }
+
+    /// How many devices were checked; none if it is not known.
+    #[must_use]
+    pub fn devices(&self) -> Option<usize> {
+        let mut devices: Vec<&str> = self.checks.iter().filter_map(|check| check.device.as_deref()).collect();
+        devices.sort_unstable();
+        devices.dedup();
+        (!devices.is_empty()).then_some(devices.len())
+    }
+
     fn title(&self) -> String {
         let stamp = if self.stamp.is_some() { " (SIMULATED)" } else { "" };
         format!("accept-node {}{stamp}", self.level.name())

@@ -2,7 +2,7 @@
 
 use plimsoll_acceptance::cards;
 use plimsoll_acceptance::declaration::Declaration;
-use plimsoll_acceptance::judge;
+use plimsoll_acceptance::judge::{self, Offered};
 use plimsoll_acceptance::program::Ran;
 use plimsoll_acceptance::report::{Check, Outcome};
 use plimsoll_gpu_hog::conformance;
@@ -335,4 +335,17 @@ fn the_list_of_calls_is_passed_whole() {
     // A list that was cut off.
     assert_eq!(judge::conformance(&Ran { code: None, ..whole }).outcome, Outcome::Failed);
     assert_outcome(&judge::conformance(&failed("error: no driver", 1)), Outcome::Failed, "no driver");
+}
+
+#[test]
+fn the_kubelet_offers_what_there_is() {
+    let offered = |capacity, allocatable| Ok(Offered { capacity, allocatable });
+    let judge = |seen, wanted| judge::offered("nvidia.com/gpu", seen, wanted);
+    assert_eq!(judge(offered(Some(2), Some(2)), Some(2)).outcome, Outcome::Passed);
+    let unhealthy = judge(offered(Some(2), Some(1)), Some(2));
+    assert_outcome(&unhealthy, Outcome::Failed, "2, of which pods can be given 1");
+    assert_outcome(&judge(offered(Some(1), Some(1)), Some(2)), Outcome::Failed, "1, of which");
+    assert_outcome(&judge(offered(None, None), Some(2)), Outcome::Failed, "it offers no nvidia.com/gpu");
+    assert_outcome(&judge(Err("no answer".into()), Some(2)), Outcome::CouldNotCheck, "no answer");
+    assert_eq!(judge(offered(Some(2), Some(2)), None).outcome, Outcome::CouldNotCheck);
 }

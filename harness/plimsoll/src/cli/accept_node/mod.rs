@@ -1,16 +1,20 @@
 //! `accept-node`.
 
+mod cluster;
+
 use std::io::Write as _;
 use std::path::PathBuf;
 
 use plimsoll_acceptance::declaration::{Declaration, Version};
+use plimsoll_acceptance::judge;
 use plimsoll_acceptance::level::Level;
 use plimsoll_acceptance::program::Hog;
 use plimsoll_acceptance::report::{Acceptance, Outcome, line};
 use plimsoll_acceptance::run::accept;
 use plimsoll_hog::quantity::{Unit, parse_amount};
 
-use super::{Exit, print};
+use self::cluster::{ClusterArguments, ClusterNode};
+use super::{Exit, print, runtime};
 use crate::whole_file::WholeFile;
 
 /// Examples and exit codes, for `--help`.
@@ -19,6 +23,7 @@ Examples:
   plimsoll accept-node
   plimsoll accept-node --level standard --devices 8 --product 'NVIDIA H100 80GB HBM3' --driver 580 --cuda 12.4
   plimsoll accept-node --level burn-in --junit acceptance.xml --json acceptance.json
+  plimsoll accept-node --context fleet --node worker-3 --label example.com/accepted=yes --remove-taint example.com/new
 
 Cards are filled to the end, and their multiprocessors kept at work: run it on a node that does nothing else. Settings of
 the devices (MIG, MPS, ECC, compute mode) are looked at and never changed.
@@ -65,6 +70,8 @@ pub(super) struct AcceptNodeArguments {
     /// Write all checks as one JSON document; `-` is the standard output
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: ClusterArguments,
     /// Say only what it came to
     #[arg(long, short)]
     quiet: bool,
@@ -112,18 +119,40 @@ pub(super) fn accept_node(arguments: &AcceptNodeArguments) -> Exit {
             print(text);
         }
     };
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return could_not_run(&error.to_string()),
+    };
+    // What was typed is tried before an hour of work.
+    let node = match runtime.block_on(ClusterNode::new(&arguments.cluster)) {
+        Ok(node) => node,
+        Err(error) => return could_not_run(&error),
+    };
     let accepted = accept(&hog, &declaration, level, &mut |check| {
         if !arguments.quiet {
             show(&line(check));
         }
     });
-    let acceptance = match accepted {
+    let mut acceptance = match accepted {
         Ok(acceptance) => acceptance,
         Err(error) => return could_not_run(&error.to_string()),
     };
+    if let Some(node) = &node {
+        let check = runtime.block_on(node.offers(acceptance.devices()));
+        if !arguments.quiet {
+            show(&line(&check));
+        }
+        acceptance.add(check, judge::KUBELET_NOT_ASKED);
+    }
     show(&acceptance.text());
     if let Err(error) = write(arguments, &acceptance, documents_on_stdout) {
         return could_not_run(&error);
+    }
+    if let Some(node) = &node {
+        match runtime.block_on(node.tell(&acceptance)) {
+            Ok(done) => done.iter().for_each(|what| show(&format!("{what}\n"))),
+            Err(error) => return could_not_run(&error),
+        }
     }
     match acceptance.outcome {
         Outcome::Passed => Exit::Held,
