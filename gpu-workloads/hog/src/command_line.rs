@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -410,6 +410,7 @@ impl FillArguments {
     }
 
     fn run(self, libraries: &Libraries) -> Result<ExitCode, Refusal> {
+        let started = Instant::now();
         let amount = self.amount.as_deref().map_or(Amount::All, amount);
         let testing = Testing {
             passes: self.passes,
@@ -429,6 +430,7 @@ impl FillArguments {
         for device in choose(&driver, self.device.as_deref())? {
             let (name, target) = (device.uuid.clone(), amount.of(device.total));
             let free_before = management.as_ref().and_then(|management| management.device(&name)?.free);
+            let began = Instant::now();
             let context = Context::new(device).and_then(|mut context| {
                 if write == Write::Pattern || self.compute.is_some() {
                     context.load_kernels()?;
@@ -436,9 +438,9 @@ impl FillArguments {
                 Ok(context)
             });
             let context = context.map_err(|error| format!("device {name}: {error}"))?;
-            fresh.push(Fresh { context, free_before, target });
+            fresh.push(Fresh { context, context_time: began.elapsed(), free_before, target });
         }
-        let mut filler = GpuMemory::new(fresh, management, driver.simulated, write, testing)
+        let mut filler = GpuMemory::new(fresh, management, driver.simulated, write, testing, started)
             .map_err(|error| error.to_string())?;
         let order = self.order(filler.asked()).unwrap_or_else(|error| refuse(error));
         let compute = self.compute.map(|percent| Compute::start(filler.contexts(), percent));

@@ -44,6 +44,9 @@ pub struct GpuMemory {
     tested: MemoryTest,
     last_test: Option<Instant>,
     seed: u32,
+    started: Instant,
+    /// How long after the start the first byte was written.
+    first_byte: Option<Duration>,
 }
 
 /// A device of which memory is held.
@@ -58,6 +61,7 @@ struct Card {
     /// What this process held when it had its context and nothing else.
     own_before: Option<u64>,
     free_before: Option<u64>,
+    context_time: Duration,
     free_after_context: u64,
     mig: Option<bool>,
     written: Moved,
@@ -94,6 +98,8 @@ impl Moved {
 pub struct Fresh {
     /// The context.
     pub context: Context,
+    /// How long it took to make, the loading of kernels included.
+    pub context_time: Duration,
     /// What NVML said was free of the device before.
     pub free_before: Option<u64>,
     /// How many bytes should be held of it.
@@ -101,7 +107,7 @@ pub struct Fresh {
 }
 
 impl GpuMemory {
-    /// A filler that holds nothing but contexts.
+    /// A filler that holds nothing but contexts, of a process that was started then.
     ///
     /// # Errors
     ///
@@ -112,9 +118,10 @@ impl GpuMemory {
         simulated: bool,
         write: Write,
         testing: Testing,
+        started: Instant,
     ) -> Result<GpuMemory, CudaError> {
         let mut cards = Vec::new();
-        for Fresh { context, free_before, target } in fresh {
+        for Fresh { context, context_time, free_before, target } in fresh {
             let uuid = context.device.uuid.clone();
             let (free_after_context, _) = context.memory()?;
             cards.push(Card {
@@ -126,13 +133,26 @@ impl GpuMemory {
                 blocks: Vec::new(),
                 filled: 0,
                 free_before,
+                context_time,
                 free_after_context,
                 written: Moved::default(),
                 compared: Moved::default(),
             });
         }
         let tested = MemoryTest::default();
-        Ok(GpuMemory { cards, management, simulated, write, testing, tested, last_test: None, seed: 1 })
+        let (last_test, first_byte) = (None, None);
+        Ok(GpuMemory {
+            cards,
+            management,
+            simulated,
+            write,
+            testing,
+            tested,
+            last_test,
+            seed: 1,
+            started,
+            first_byte,
+        })
     }
 
     /// The amount that was asked for of all devices together.
@@ -305,7 +325,11 @@ impl Filler for GpuMemory {
         missing.sort_unstable_by(|one, other| other.cmp(one));
         let mut exhausted = None;
         for (missing, place) in missing.into_iter().filter(|(missing, _)| *missing > 0) {
-            match self.cards[place].grow(missing, self.write, self.seed) {
+            let grown = self.cards[place].grow(missing, self.write, self.seed);
+            if self.first_byte.is_none() && self.cards[place].written.bytes > 0 {
+                self.first_byte = Some(self.started.elapsed());
+            }
+            match grown {
                 Err(shortage) if shortage.reason == Reason::Exhausted => {
                     exhausted = exhausted.or(Some(shortage))
                 }
@@ -357,6 +381,7 @@ impl Filler for GpuMemory {
                 holds: measured.map(|(bytes, _)| bytes),
                 measured: measured.map(|(_, measure)| measure),
                 context: card.own_before,
+                context_seconds: Some(card.context_time.as_secs_f64()),
                 free_before: card.free_before,
                 free: card.context.memory().ok().map(|(free, _)| free),
                 total: device.total,
@@ -369,6 +394,7 @@ impl Filler for GpuMemory {
         Some(Gpu {
             stamp: self.simulated.then_some(Simulated::Simulated),
             devices: self.cards.iter().map(device).collect(),
+            first_byte_seconds: self.first_byte.map(|time| time.as_secs_f64()),
             memory_test: (self.testing != Testing::default()).then_some(self.tested),
         })
     }

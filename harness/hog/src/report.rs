@@ -72,6 +72,10 @@ pub struct Gpu {
     pub stamp: Option<Simulated>,
     /// The devices, in the order in which they were asked for.
     pub devices: Vec<GpuDevice>,
+    /// How long it took from the filler's start until the first byte was written and the device had done it, the making of contexts
+    /// included; absent before that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_byte_seconds: Option<f64>,
     /// What the memory test has found so far, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_test: Option<MemoryTest>,
@@ -106,6 +110,9 @@ pub struct GpuDevice {
     pub measured: Option<GpuMeasure>,
     /// What the context takes, which is no part of what is held; `None` when NVML does not say.
     pub context: Option<u64>,
+    /// How long the making of the context took, the loading of kernels included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_seconds: Option<f64>,
     /// What was free of it before the context was made; `None` when NVML does not say.
     pub free_before: Option<u64>,
     /// What is free of it now.

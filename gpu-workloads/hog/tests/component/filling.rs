@@ -25,6 +25,10 @@ fn an_amount_is_held_exactly_and_given_back_when_told() {
     assert_eq!((card.holds, card.measured), (Some(40 * GI), Some(GpuMeasure::Process)));
     // The context's own cost is apart, and another process sees both.
     let context = card.context.unwrap();
+    // The first byte comes after the context.
+    let first_byte = held.gpu.as_ref().unwrap().first_byte_seconds.unwrap();
+    let making = card.context_seconds.unwrap();
+    assert!(0.0 < making && making < first_byte, "{making} {first_byte}");
     assert!(context >= 512 << 20, "{context}");
     assert_eq!(machine.free(0), all - 40 * GI - context);
     let down = hog.ask(&["set", "--amount", "10.5Gi"]);
