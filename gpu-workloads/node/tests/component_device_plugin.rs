@@ -55,7 +55,10 @@ async fn shares_of_memory_are_registered_listed_and_allocated() {
         std::fs::read_to_string(folder.path().join("cdi/plimsoll.dev-gpu.json")).expect("a specification");
     let specification: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(specification["devices"][1]["name"], "GPU-1");
-    assert_eq!(specification["containerEdits"]["env"], serde_json::json!(["SIMULATED=/x/state"]));
+    assert_eq!(
+        specification["containerEdits"]["env"],
+        serde_json::json!(["PLIMSOLL_GPU_STAMP=SIMULATED", "SIMULATED=/x/state"])
+    );
     assert_eq!(specification["containerEdits"]["mounts"][0]["containerPath"], "/x");
 }
 

@@ -165,6 +165,12 @@ async fn a_budget_that_forbids_is_heeded_and_asked_again() {
     let event = |reason: &str| events.iter().find(|event| event["reason"] == reason).expect(reason).clone();
     assert_eq!(event("Evicted")["message"], MESSAGE);
     assert_eq!(event("Evicted")["involvedObject"]["uid"], GREEDY);
+    for event in &events {
+        assert_eq!(event["metadata"]["annotations"]["plimsoll.dev/stamp"], "SIMULATED", "{event}");
+    }
+    assert_eq!(condition["reason"], "SimulatedGPUMemoryPressure");
+    let of_node = node.node_condition().expect("a condition");
+    assert!(of_node["message"].as_str().expect("a message").starts_with("SIMULATED: "), "{of_node}");
     assert_eq!(event("Evicted")["metadata"]["annotations"]["starved_resource"], "nvidia.com/gpu-memory");
     assert!(event("EvictionForbidden")["message"].as_str().expect("a message").contains("disruption budget"));
     assert_eq!(

@@ -58,6 +58,9 @@ pub fn generate(kind: &str, reading: &Reading, files: &DriverFiles, extras: &Ext
             edits.env.push(format!("LD_LIBRARY_PATH={LIBRARY_FOLDER}"));
         }
     }
+    if reading.simulated {
+        edits.env.push("PLIMSOLL_GPU_STAMP=SIMULATED".to_owned());
+    }
     edits.mounts.extend(extras.mounts.iter().cloned());
     edits.env.extend(extras.env.iter().cloned());
     Specification {
@@ -155,7 +158,11 @@ mod tests {
         assert!(specification.devices[0].container_edits.device_nodes.is_empty());
         assert_eq!(
             specification.container_edits,
-            Edits { env: vec!["A=b".to_owned()], device_nodes: Vec::new(), mounts: vec![mount] }
+            Edits {
+                env: vec!["PLIMSOLL_GPU_STAMP=SIMULATED".to_owned(), "A=b".to_owned()],
+                device_nodes: Vec::new(),
+                mounts: vec![mount]
+            }
         );
     }
 

@@ -181,6 +181,7 @@ impl Agent {
         self.say("driver", None);
         self.metrics.driver(true);
         self.metrics.simulated(reading.simulated);
+        self.cluster.set_simulated(reading.simulated);
         let mut surroundings = self.surroundings(&reading, pods.unwrap_or_default()).await;
         if known {
             self.attempts.keep(|uid| surroundings.pods.contains_key(uid));

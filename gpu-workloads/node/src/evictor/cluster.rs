@@ -21,6 +21,9 @@ use plimsoll_eviction::message::{EVICTED, EVICTION_THRESHOLD_MET};
 
 /// The node condition that says that a device is short of memory.
 const NODE_CONDITION: &str = "GPUMemoryPressure";
+/// What is put to everything that is said of made-up devices, and the annotation of events that has it.
+const STAMP: &str = "SIMULATED";
+const STAMP_ANNOTATION: &str = "plimsoll.dev/stamp";
 /// Who reports events.
 const COMPONENT: &str = "plimsoll-gpu-evictor";
 
@@ -111,6 +114,8 @@ pub struct Cluster {
     client: Client,
     node: String,
     timeout: Duration,
+    /// Whether the devices are made up, so that whatever is said of them is stamped.
+    simulated: bool,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -123,7 +128,12 @@ impl Cluster {
     /// The API server that a client reaches, for a node; any call may take so long.
     #[must_use]
     pub fn new(client: Client, node: String, timeout: Duration) -> Self {
-        Self { client, node, timeout }
+        Self { client, node, timeout, simulated: false }
+    }
+
+    /// Takes down whether the devices are made up by a simulated driver.
+    pub fn set_simulated(&mut self, simulated: bool) {
+        self.simulated = simulated;
     }
 
     async fn call<T>(
@@ -190,13 +200,16 @@ impl Cluster {
         let own = &pod.pod;
         let identity = (own.namespace.as_str(), own.name.as_str(), own.uid.as_str());
         let message = "GPU memory is no longer low, or another pod is evicted first";
-        self.set_pod_condition(identity, "False", "GPUMemoryRelieved", message).await
+        let reason = if self.simulated { "SimulatedGPUMemoryRelieved" } else { "GPUMemoryRelieved" };
+        self.set_pod_condition(identity, "False", reason, message).await
     }
 
     /// Evicts a pod: marks it with the reason, so that whoever starts anew knows of it, and asks for its eviction.
     pub async fn evict(&self, victim: &Victim) -> EvictionAnswer {
         let identity = (victim.namespace.as_str(), victim.name.as_str(), victim.uid.as_str());
-        match self.set_pod_condition(identity, "True", "GPUMemoryPressure", &victim.message).await {
+        // The message is the kubelet's words, which others read.
+        let reason = if self.simulated { "SimulatedGPUMemoryPressure" } else { "GPUMemoryPressure" };
+        match self.set_pod_condition(identity, "True", reason, &victim.message).await {
             Err(error) if matches!(error.code(), Some(404 | 409)) => return EvictionAnswer::Gone,
             Err(error) => return EvictionAnswer::Failed(error),
             Ok(()) => {}
@@ -283,10 +296,13 @@ impl Cluster {
         involved_object: ObjectReference,
         reason: &str,
         message: &str,
-        annotations: BTreeMap<String, String>,
+        mut annotations: BTreeMap<String, String>,
     ) -> Result<(), ClusterError> {
         /// What the API server takes at most.
         const LONGEST_MESSAGE: usize = 1024;
+        if self.simulated {
+            annotations.insert(STAMP_ANNOTATION.to_owned(), STAMP.to_owned());
+        }
         let now = Timestamp::now();
         let event = Event {
             metadata: ObjectMeta {
@@ -348,6 +364,7 @@ impl Cluster {
             }
             NodePressure::Unknown(why) => ("Unknown", "GPUDriverNotResponding", why.clone()),
         };
+        let message = if self.simulated { format!("{STAMP}: {message}") } else { message };
         let nodes: Api<Node> = Api::all(self.client.clone());
         let condition = json!({
             "type": NODE_CONDITION,
