@@ -1,7 +1,7 @@
 //! What the suites share: running the command as people do, and looking at the machine around it.
 
-pub mod catalogue;
 pub mod accept_node;
+pub mod catalogue;
 pub mod command;
 pub mod engine;
 pub mod explain;

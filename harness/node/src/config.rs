@@ -268,6 +268,14 @@ pub enum ControlRequest {
         /// Such as `hollow-a-0`.
         component: String,
     },
+    /// Let a simulated GPU have an error, or be as new, which its device plugin learns by being started anew.
+    Gpu {
+        /// Its index.
+        device: u32,
+        /// The error, by the driver's number; none to mend it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        xid: Option<u64>,
+    },
     /// Let a component go on that stands still.
     Resume {
         /// Such as `hollow-a-0`.

@@ -1,8 +1,8 @@
 //! What scenarios are lowered to, where the scenarios that are committed do not show it.
 
 use plimsoll::plan::{
-    Action, Band, Expect, FillPlace, FillPlan, FillTarget, HOG_IMAGE, Machine, NAMESPACE, Plan, ReplacedOn,
-    Until, WORKLOAD_LABEL, lower, lower_for,
+    Action, Band, Expect, FillPlace, FillPlan, FillTarget, GpuChange, HOG_IMAGE, Machine, NAMESPACE, Plan,
+    ReplacedOn, Until, WORKLOAD_LABEL, lower, lower_for,
 };
 use plimsoll::scenario::{Code, Files, Loaded, parse};
 use serde_json::{Value, json};
@@ -359,4 +359,39 @@ fn nobody_replaces_a_bare_pod_and_that_can_be_expected() {
     assert_eq!(replaced.times, Band { at_least: Some(0), at_most: Some(0) });
     let refused = lower(&load(&spec("{times: 1}"), &Files::new())).expect_err("a bare pod");
     assert!(refused.to_string().contains("nothing replaces it"), "{refused}");
+}
+
+#[test]
+fn gpus_fail_and_are_mended_and_programs_use_them() {
+    let spec = "  cluster: {nodes: [{name: worker, memory: 1Gi, nodefs: 1Gi, gpus: {simulated: {count: 2, memory: 16Gi}}}]}
+  workloads:
+  - {name: patient, limits: {plimsoll.dev/gpu-memory: 4}, fill: {gpuMemory: {amount: 4Gi, whenExhausted: retry}}}
+  - {name: neighbour, limits: {plimsoll.dev/gpu-memory: 1}, gpuBystander: {amount: 128Mi, interval: 50ms}}
+  steps:
+  - start: [patient, neighbour]
+  - gpu: {device: 1, do: fail}
+  - gpu: {device: 1, do: heal}
+  - observe: 1s
+  expect: {survive: [neighbour]}
+";
+    let plan = plan(spec);
+    let arguments = |name: &str| -> Vec<String> {
+        let container = &plan.workloads[name].objects[0].object["spec"]["containers"][0];
+        assert_eq!(container["image"], plimsoll::plan::GPU_HOG_IMAGE);
+        serde_json::from_value(container["args"].clone()).expect("arguments")
+    };
+    assert_eq!(arguments("patient").join(" "), "--amount 4Gi --when-exhausted retry");
+    assert_eq!(arguments("neighbour").join(" "), "bystander --end-on-error --amount 128Mi --interval 50ms");
+    let gpu = |change, xid| Action::Gpu { node: "worker".into(), device: 1, change, xid };
+    assert_eq!(plan.steps[1].action, gpu(GpuChange::Fail, Some(79)));
+    assert_eq!(plan.steps[2].action, gpu(GpuChange::Heal, None));
+    for (from, to, code) in [
+        ("device: 1, do: fail", "device: 2, do: fail", Code::E0006),
+        ("device: 1, do: heal", "device: 1, do: heal, xid: 48", Code::E0010),
+        ("gpus: {simulated: {count: 2, memory: 16Gi}}", "labels: {a: b}", Code::E0022),
+        ("gpuBystander: {", "fill: {memory: {amount: 1Mi}}, gpuBystander: {", Code::E0010),
+    ] {
+        let wrong = lower(&load(&spec.replace(from, to), &Files::new())).expect_err(to);
+        assert!(wrong.list.iter().any(|diagnostic| diagnostic.code == code), "{to}: {wrong}");
+    }
 }

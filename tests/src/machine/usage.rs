@@ -73,7 +73,9 @@ impl std::fmt::Display for Usage {
 
 fn namespaces() -> usize {
     let mut found = std::collections::BTreeSet::new();
-    for process in super::look::names("/proc").into_iter().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())) {
+    for process in
+        super::look::names("/proc").into_iter().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+    {
         for entry in fs::read_dir(format!("/proc/{process}/ns")).into_iter().flatten().flatten() {
             found.extend(fs::read_link(entry.path()));
         }

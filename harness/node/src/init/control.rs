@@ -12,21 +12,30 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::process::{Pid, Signal};
 
 use super::supervise::Supervisor;
-use super::{InitError, Voice, images};
-use crate::config::{ControlAnswer, ControlRequest, PROGRAMS, RUN};
+use super::{InitError, Voice, gpus, images};
+use crate::config::{ControlAnswer, ControlRequest, GpuConfig, PROGRAMS, RUN};
 use crate::report::Fact;
 
 /// How the component names of the fillers outside every pod begin; the resource follows.
 const FILLER: &str = "filler";
 
 /// Listens in a thread. Only root reaches the socket.
-pub(super) fn listen(supervisor: &Supervisor, voice: &Voice) -> Result<(), InitError> {
+pub(super) fn listen(
+    supervisor: &Supervisor,
+    voice: &Voice,
+    gpus: Option<&GpuConfig>,
+) -> Result<(), InitError> {
     let path = Path::new(RUN).join("control.sock");
     let _ = fs::remove_file(&path);
     let listener = UnixListener::bind(&path).map_err(InitError::context(path.display()))?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
         .map_err(InitError::context(path.display()))?;
-    let control = Control { supervisor: supervisor.clone(), voice: voice.clone(), filling: Arc::default() };
+    let control = Control {
+        supervisor: supervisor.clone(),
+        voice: voice.clone(),
+        filling: Arc::default(),
+        gpus: gpus.cloned(),
+    };
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let control = control.clone();
@@ -82,6 +91,8 @@ struct Control {
     voice: Voice,
     /// The resources that have a filler.
     filling: Arc<Mutex<BTreeSet<String>>>,
+    /// The node's GPUs.
+    gpus: Option<GpuConfig>,
 }
 
 impl Control {
@@ -111,6 +122,10 @@ impl Control {
             ControlRequest::Thaw => signal_all(Signal::CONT),
             ControlRequest::Suspend { component } => self.supervisor.signal(&component, Signal::STOP),
             ControlRequest::Resume { component } => self.supervisor.signal(&component, Signal::CONT),
+            ControlRequest::Gpu { device, xid } => {
+                let gpus = self.gpus.as_ref().ok_or_else(|| InitError("no GPU is here".to_owned()))?;
+                gpus::change(&self.supervisor, gpus, device, xid)
+            }
             ControlRequest::Load { images } => images::load(&self.supervisor, &images),
             ControlRequest::Fill { start, change, folder } => self.fill(&start, &change, folder.as_deref()),
         }

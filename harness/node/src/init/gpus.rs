@@ -2,15 +2,20 @@
 
 use std::process::{Command, Stdio};
 
+use serde_json::{Value, json};
+
 use super::InitError;
 use super::supervise::{Supervisor, log_file};
 use crate::component::{gpu_device_plugin, gpu_evictor, kubeconfig};
-use crate::config::{GPU, NodeConfig, RUN, SIMULATED_NODE};
+use crate::config::{GPU, GpuConfig, NodeConfig, RUN, SIMULATED_NODE};
+
+/// The device plugin's name among the components.
+const DEVICE_PLUGIN: &str = "gpu-device-plugin";
 
 /// Starts what a node with GPUs has besides. Both wait for whatever they need: the kubelet's socket, the API server.
 pub(super) fn start(supervisor: &Supervisor, name: &str, role: &NodeConfig) -> Result<(), InitError> {
     let Some(gpus) = &role.gpus else { return Ok(()) };
-    spawn(supervisor, "gpu-device-plugin", &gpu_device_plugin(gpus))?;
+    spawn(supervisor, DEVICE_PLUGIN, &gpu_device_plugin(gpus))?;
     if let Some(arguments) = gpu_evictor(name, gpus) {
         let path = format!("{RUN}/gpu-evictor.kubeconfig");
         std::fs::write(&path, kubeconfig(&role.api_server, "gpu-evictor"))
@@ -18,6 +23,42 @@ pub(super) fn start(supervisor: &Supervisor, name: &str, role: &NodeConfig) -> R
         spawn(supervisor, "gpu-evictor", &arguments)?;
     }
     Ok(())
+}
+
+/// Lets a GPU have an error, or mends it.
+pub(super) fn change(
+    supervisor: &Supervisor,
+    gpus: &GpuConfig,
+    device: u32,
+    xid: Option<u64>,
+) -> Result<(), InitError> {
+    let path = format!("{GPU}/node/node.json");
+    let text = std::fs::read_to_string(&path).map_err(InitError::context(&path))?;
+    let node = serde_json::from_str(&text).map_err(InitError::context(&path))?;
+    let node = changed(node, device, xid)?;
+    // Programs read it while it is written, so it is put in place whole.
+    let fresh = format!("{GPU}/node/.node.json.new");
+    std::fs::write(&fresh, node.to_string()).map_err(InitError::context(&fresh))?;
+    std::fs::rename(&fresh, &path).map_err(InitError::context(&path))?;
+    if xid.is_none() {
+        supervisor.stop(DEVICE_PLUGIN)?;
+        spawn(supervisor, DEVICE_PLUGIN, &gpu_device_plugin(gpus))?;
+    }
+    Ok(())
+}
+
+/// The description of a node in which a device has one error more, or nothing is wrong with it any more. Errors that were are kept: who listens
+/// counts them.
+fn changed(mut node: Value, device: u32, xid: Option<u64>) -> Result<Value, InitError> {
+    let index = usize::try_from(device).unwrap_or(usize::MAX);
+    let device = node["devices"].get_mut(index).and_then(Value::as_object_mut);
+    let device = device.ok_or_else(|| InitError(format!("no GPU {index} is here")))?;
+    let mut xids = device.get("faults").map_or_else(|| json!([]), |faults| faults["xids"].clone());
+    if let (Some(xid), Some(xids)) = (xid, xids.as_array_mut()) {
+        xids.push(json!(xid));
+    }
+    device.insert("faults".to_owned(), json!({ "xids": xids }));
+    Ok(node)
 }
 
 fn spawn(supervisor: &Supervisor, name: &str, arguments: &[String]) -> Result<(), InitError> {
@@ -32,4 +73,21 @@ fn spawn(supervisor: &Supervisor, name: &str, arguments: &[String]) -> Result<()
         .stdout(log)
         .stderr(errors);
     supervisor.spawn(name, &mut command).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_added_and_kept_when_a_gpu_is_mended() {
+        let node = json!({"devices": [{"name": "a"}, {"name": "b", "faults": {"xids": [48], "lost": true}}]});
+        let failed = changed(node, 1, Some(79)).expect("there are two");
+        assert_eq!(failed["devices"][1]["faults"], json!({"xids": [48, 79]}));
+        let mended = changed(failed, 1, None).expect("there are two");
+        assert_eq!(mended["devices"][1]["faults"], json!({"xids": [48, 79]}));
+        let first = changed(mended, 0, Some(48)).expect("there are two");
+        assert_eq!(first["devices"][0], json!({"name": "a", "faults": {"xids": [48]}}));
+        assert!(changed(first, 2, None).is_err());
+    }
 }

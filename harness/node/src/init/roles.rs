@@ -34,7 +34,7 @@ pub(super) fn control_plane(
 ) -> Result<(), InitError> {
     mounts::common_files(&config.name)?;
     let supervisor = Supervisor::new(voice.clone());
-    control::listen(&supervisor, voice)?;
+    control::listen(&supervisor, voice, None)?;
     supervisor.start(&component::etcd())?;
     let address = match role.address {
         Some(address) => address,
@@ -128,7 +128,7 @@ pub(super) fn node(config: &InitConfig, role: &NodeConfig, voice: &Voice) -> Res
     };
     write("kubelet.json", &component::kubelet_configuration(role).to_string())?;
     write("kubelet.kubeconfig", &kubeconfig(&role.api_server, "kubelet"))?;
-    control::listen(&supervisor, voice)?;
+    control::listen(&supervisor, voice, role.gpus.as_ref())?;
     sampler::start(layout, role, voice);
     kernel_log::start(&config.run, &config.name, mounts::kernel_log_device(), voice);
     gpus::start(&supervisor, &config.name, role)?;

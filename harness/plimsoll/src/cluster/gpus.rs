@@ -2,10 +2,41 @@
 
 use std::path::Path;
 
+use serde_json::{Value, json};
+
 use super::ClusterError;
 use super::state::RunFolder;
 use crate::gpu_programs::GpuPrograms;
 use crate::plan::Plan;
+
+/// Who the evictor of a node is to the API server.
+pub(super) const EVICTOR: &str = "plimsoll-gpu-evictor";
+/// What is shipped for real clusters: what the evictor may do there is what it may do here.
+const SHIPPED: &str = include_str!("../../../../gpu-workloads/node/deploy/evictor.yaml");
+
+/// What lets the evictors of a plan's nodes do their work: the role that is shipped with them, bound to them. Nothing if there are none.
+///
+/// # Errors
+/// When what is shipped has no such role.
+pub(crate) fn evictor_role(plan: &Plan) -> Result<Vec<Value>, String> {
+    let has_evictor = |gpus: &crate::plan::GpuConfig| gpus.evictor.is_some();
+    if !plan.nodes.iter().any(|node| node.gpus.as_ref().is_some_and(has_evictor)) {
+        return Ok(Vec::new());
+    }
+    let documents = SHIPPED.split("\n---\n").map(serde_yaml::from_str::<Value>);
+    let documents: Vec<Value> = documents.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+    let role = documents.into_iter().find(|document| document["kind"] == "ClusterRole");
+    let role = role.ok_or("no ClusterRole is shipped with the evictor")?;
+    let group = "rbac.authorization.k8s.io";
+    let binding = json!({
+        "apiVersion": format!("{group}/v1"),
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": EVICTOR},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role["metadata"]["name"]},
+        "subjects": [{"apiGroup": group, "kind": "User", "name": EVICTOR}],
+    });
+    Ok(vec![role, binding])
+}
 
 /// Puts it there, and gives the programs if any node has GPUs.
 ///
@@ -35,4 +66,23 @@ fn copy(programs: &GpuPrograms, target: &Path) -> std::io::Result<()> {
         std::fs::copy(library, libraries.join(library.file_name().unwrap_or_default()))?;
     }
     std::fs::copy(GpuPrograms::loader(), libraries.join("ld.so")).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::lower;
+    use crate::scenario::{Files, parse};
+
+    #[test]
+    fn the_role_that_is_shipped_is_bound_to_the_evictor() {
+        let text = include_str!("../../../../scenarios/gpu/budget-holds-off-eviction-for-gpu-memory.yaml");
+        let parsed = parse("scenario.yaml", text).expect("a scenario").with_files(&Files::new());
+        let mut plan = lower(&parsed).expect("a plan").plan;
+        let objects = evictor_role(&plan).expect("a role");
+        assert_eq!(objects[0]["rules"][1]["resources"], json!(["pods/eviction"]));
+        assert_eq!(objects[1]["roleRef"]["name"], objects[0]["metadata"]["name"]);
+        plan.nodes[0].gpus.as_mut().expect("GPUs").evictor = None;
+        assert_eq!(evictor_role(&plan), Ok(Vec::new()));
+    }
 }

@@ -5,7 +5,7 @@
 
 mod choice;
 pub mod engine;
-mod gpus;
+pub(crate) mod gpus;
 pub mod hollow;
 pub mod host;
 mod inotify;

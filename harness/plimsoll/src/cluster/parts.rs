@@ -7,7 +7,7 @@ use plimsoll_node::component::simulated_node;
 use plimsoll_node::config::{API_PORT, ControlPlaneConfig, Filesystem, InitConfig, NodeConfig, Role};
 use plimsoll_node::pki::{Authority, Credentials, PkiError, signing_key};
 
-use super::{CONTROL_PLANE, hollow};
+use super::{CONTROL_PLANE, gpus, hollow};
 use crate::plan::{FilesystemPlan, GPU_HOG_IMAGE, HOG_IMAGE, NodePlan, PAUSE_IMAGE, Plan};
 
 /// The group that may do everything, which the API server knows before any role exists.
@@ -161,11 +161,11 @@ fn node(
         "kubelet",
         authority.client(&format!("system:node:{}", plan.name), "system:nodes")?,
     );
-    if let Some(gpus) = &plan.gpus {
-        let contents = simulated_node(gpus).to_string().into_bytes();
+    if let Some(own) = &plan.gpus {
+        let contents = simulated_node(own).to_string().into_bytes();
         files.push(PartFile { path: "gpu/node/node.json".into(), contents });
-        // Roles exist only some time after the API server answers.
-        credentials(&mut files, "gpu-evictor", authority.client("plimsoll-gpu-evictor", MASTERS)?);
+        // In no group that may do anything: it has the role that is shipped with it.
+        credentials(&mut files, "gpu-evictor", authority.client(gpus::EVICTOR, "plimsoll:gpu-evictors")?);
     }
     // The API server asks by the address, and the name alone would be refused.
     let serving: Vec<IpAddr> = match address {

@@ -373,7 +373,7 @@ impl Prepared {
                 self.omissions.push("a step imports images, which are not modelled".to_owned());
                 PreparedStep::Nothing
             }
-            Action::Node { .. } | Action::ControlPlane { .. } | Action::Zone { .. } => {
+            Action::Node { .. } | Action::ControlPlane { .. } | Action::Zone { .. } | Action::Gpu { .. } => {
                 self.omissions
                     .push("a step takes away what the cluster is made of, which is not modelled".to_owned());
                 PreparedStep::Nothing

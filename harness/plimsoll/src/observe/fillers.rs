@@ -23,7 +23,8 @@ const FAILURES: u32 = 20;
 pub struct Fillers {
     client: Client,
     facts: Facts,
-    followed: BTreeSet<String>,
+    /// By pod and by how often its container was started again: each start has a log of its own.
+    followed: BTreeSet<(String, i32)>,
     tasks: JoinSet<()>,
 }
 
@@ -42,7 +43,8 @@ impl Fillers {
             return;
         };
         let Some(container) = filler_container(pod) else { return };
-        if !has_started(pod, &container) || !self.followed.insert(uid.clone()) {
+        let Some(restarts) = started(pod, &container) else { return };
+        if !self.followed.insert((uid.clone(), restarts)) {
             return;
         }
         let pods = Api::namespaced(self.client.clone(), namespace);
@@ -59,12 +61,12 @@ fn filler_container(pod: &Pod) -> Option<String> {
         .map(|container| container.name.clone())
 }
 
-fn has_started(pod: &Pod, container: &str) -> bool {
-    let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
-    statuses
-        .filter(|status| status.name == container)
-        .filter_map(|status| status.state.as_ref())
-        .any(|state| state.running.is_some() || state.terminated.is_some())
+/// How often a container that has started was started again.
+fn started(pod: &Pod, container: &str) -> Option<i32> {
+    let mut statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    let status = statuses.find(|status| status.name == container)?;
+    let state = status.state.as_ref()?;
+    (state.running.is_some() || state.terminated.is_some()).then_some(status.restart_count)
 }
 
 /// Follows one filler's log for as long as there is one. Broken off, it is asked for again and what was read before is passed over.

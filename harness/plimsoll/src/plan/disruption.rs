@@ -92,6 +92,12 @@ pub struct EndedExpectation {
     /// A part of what its status must say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Parts of what else must have been said of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub says: Vec<String>,
+    /// How often its containers were started again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarts: Option<Band>,
 }
 
 /// What the drains of a node must have come to.

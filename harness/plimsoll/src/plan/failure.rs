@@ -19,6 +19,15 @@ pub fn node_change(node: &str, change: NodeChange) -> String {
     }
 }
 
+/// What a step about a GPU does, in words.
+#[must_use]
+pub fn gpu_change(node: &str, device: u32, xid: Option<u64>) -> String {
+    match xid {
+        Some(xid) => format!("let GPU {device} of {node} have Xid {xid}"),
+        None => format!("mend GPU {device} of {node}"),
+    }
+}
+
 /// What becomes of a component of the control plane.
 #[must_use]
 pub fn component_change(component: ControlPlaneComponent, change: ComponentChange) -> String {

@@ -3,7 +3,7 @@
 use plimsoll_eviction::duration::format_duration;
 use plimsoll_eviction::quantity::Quantity;
 
-use super::model::{FillPlace, FillPlan, Form, Resource};
+use super::model::{FillPlace, FillPlan, Form, Resource, WhenExhausted};
 
 /// Where a container sees the volume that its filler fills.
 pub const FILLED_FOLDER: &str = "/filled";
@@ -70,6 +70,9 @@ pub fn start(fill: &FillPlan, folder: Option<&str>) -> Vec<String> {
     if let Some(hold) = fill.hold {
         option("--hold", format_duration(hold));
     }
+    if let Some(what) = fill.when_exhausted {
+        option("--when-exhausted", what.name().to_owned());
+    }
     if fill.keep {
         arguments.push("--keep".to_owned());
     }
@@ -131,7 +134,8 @@ pub fn words(fill: &FillPlan) -> String {
     what + &place
 }
 
-/// How fast it goes and how long it is held, such as ` at 15Mi/s from 200Mi`; empty for at once and without end.
+/// How fast it goes, how long it is held, and what comes when there is no more, such as ` at 15Mi/s from 200Mi`; empty for at once and without
+/// end.
 #[must_use]
 pub fn pace(fill: &FillPlan) -> String {
     let mut text = match fill.rate {
@@ -146,6 +150,11 @@ pub fn pace(fill: &FillPlan) -> String {
         if fill.keep {
             text += " and leaves it";
         }
+    }
+    match fill.when_exhausted {
+        None | Some(WhenExhausted::Exit) => {}
+        Some(WhenExhausted::Hold) => text += ", or what there is of it",
+        Some(WhenExhausted::Retry) => text += ", asking again for what it does not get",
     }
     text
 }
@@ -164,6 +173,7 @@ mod tests {
             start_at: 0,
             hold: None,
             keep: false,
+            when_exhausted: None,
         }
     }
 
@@ -191,5 +201,11 @@ mod tests {
         );
         assert_eq!(change(&inodes), ["--amount=50000", "--rate=5000/s", "--start-at=100"]);
         assert_eq!(change(&plan(Resource::Pids)), ["--amount=0", "--rate=max"]);
+        let gpu = FillPlan {
+            amount: 1 << 30,
+            when_exhausted: Some(WhenExhausted::Retry),
+            ..plan(Resource::GpuMemory)
+        };
+        assert_eq!(start(&gpu, None), ["--amount", "1Gi", "--when-exhausted", "retry"]);
     }
 }

@@ -7,7 +7,10 @@ pub use plimsoll_hog::report::{Form, Resource};
 use plimsoll_node::config::optional_duration_seconds;
 pub use plimsoll_node::config::{BallastImage, ControlPlaneSettings, GpuConfig};
 
-pub use crate::scenario::format::step::{ComponentChange, ControlPlaneComponent, NodeChange, ZoneChange};
+pub use crate::scenario::format::fill::WhenExhausted;
+pub use crate::scenario::format::step::{
+    ComponentChange, ControlPlaneComponent, GpuChange, NodeChange, ZoneChange,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -276,6 +279,9 @@ pub struct FillPlan {
     /// Whether what was written stays when the filler ends.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keep: bool,
+    /// What it does when there is no more, where that was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when_exhausted: Option<WhenExhausted>,
 }
 
 /// Where a filler puts its files.
@@ -362,6 +368,18 @@ pub enum Action {
         node: String,
         /// What is done to it.
         change: NodeChange,
+    },
+    /// Let a simulated GPU of a node have an error, or mend it.
+    Gpu {
+        /// The node.
+        node: String,
+        /// The GPU, by its index.
+        device: u32,
+        /// What is done to it.
+        change: GpuChange,
+        /// The error, for one that is to have one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        xid: Option<u64>,
     },
     /// Let the first so many hollow nodes of a zone fall silent, or be heard again.
     Zone {

@@ -276,6 +276,7 @@ fn action(action: &Action) -> String {
             format!("a process on node {name}, outside every pod, {}", fill(plan))
         }
         Action::Node { node, change } => failure::node_change(node, *change),
+        Action::Gpu { node, device, xid, .. } => failure::gpu_change(node, *device, *xid),
         Action::Zone { zone, nodes, change } => failure::zone_change(zone, *nodes, *change),
         Action::ControlPlane { component, change } => failure::component_change(*component, *change),
         Action::Evict(_)
@@ -499,6 +500,10 @@ fn ended_text(ended: &EndedExpectation) -> String {
         ended.gone.map(|gone| if gone { "gone at the end" } else { "still there at the end" }.to_owned()),
     );
     parts.extend(ended.reason.as_ref().map(|reason| format!("saying `{reason}`")));
+    parts.extend(ended.says.iter().map(|said| format!("of which is said `{said}`")));
+    parts.extend(
+        ended.restarts.map(|restarts| format!("restarts {}", band(&restarts, &|number| number.to_string()))),
+    );
     parts.join(", ")
 }
 

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::objects::Objects;
-use crate::cluster::{Cluster, ClusterError, PartReport, Reports, hollow};
+use crate::cluster::{Cluster, ClusterError, PartReport, Reports, gpus, hollow};
 use crate::observe::fillers::Fillers;
 use crate::observe::{Fact, Facts, Observation, Recorder, StepOutcome, Timeline, World, poll, watch};
 use crate::plan::{Action, NodeChange, Plan};
@@ -126,6 +126,9 @@ impl Run<'_> {
         let created = self.beside(
             ANSWERS_WITHIN,
             Box::pin(async move {
+                for object in gpus::evictor_role(plan)? {
+                    objects.create(&object).await.map_err(|why| format!("the evictor's role: {why}"))?;
+                }
                 for planned in &plan.objects {
                     objects
                         .create(&planned.object)

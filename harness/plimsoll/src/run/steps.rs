@@ -90,6 +90,10 @@ pub(super) fn perform<'a>(
                 async move { change_node(cluster, node, *change).await.map_err(|error| error.to_string()) },
             )
         }
+        Action::Gpu { node, device, xid, .. } => Box::pin(async move {
+            let request = ControlRequest::Gpu { device: *device, xid: *xid };
+            cluster.control(node, request).await.map_err(|error| error.to_string())
+        }),
         Action::Zone { zone, nodes, change } => Box::pin(async move {
             let zones = plan.hollow.iter().flat_map(|hollow| &hollow.zones);
             for component in zones.filter(|own| own.name == *zone).flat_map(|own| own.groups_of(*nodes)) {

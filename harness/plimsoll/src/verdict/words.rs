@@ -126,6 +126,7 @@ pub fn action(action: &Action) -> String {
         Action::Apply(objects) => format!("apply {}", count(objects.len(), "object")),
         Action::Delete(names) => format!("delete {}", list(names)),
         Action::Node { node, change } => failure::node_change(node, *change),
+        Action::Gpu { node, device, xid, .. } => failure::gpu_change(node, *device, *xid),
         Action::Zone { zone, nodes, change } => failure::zone_change(zone, *nodes, *change),
         Action::ControlPlane { component, change } => failure::component_change(*component, *change),
         Action::Evict(evict) => {

@@ -31,6 +31,8 @@ fn ended(workload: &str, kind: EndKind) -> EndedExpectation {
         count: Band { at_least: Some(1), at_most: None },
         gone: None,
         reason: None,
+        says: Vec::new(),
+        restarts: None,
     }
 }
 
@@ -132,6 +134,35 @@ fn what_is_stuck_terminating_is_told_from_what_is_gone() {
     run.add(61.0, deleted("greedy"));
     assert_finding(&run, gone(true), State::Held, "greedy is gone");
     assert_finding(&run, gone(false), State::Violated, "greedy is gone at the end");
+}
+
+#[test]
+fn what_was_said_of_a_pod_and_how_often_it_was_started_is_looked_at() {
+    let expect = |says: &[&str], restarts: Option<i64>| {
+        Expect::Ended(EndedExpectation {
+            says: says.iter().map(|text| (*text).to_owned()).collect(),
+            restarts: restarts.map(|least| Band { at_least: Some(least), at_most: None }),
+            ..ended("greedy", EndKind::Running)
+        })
+    };
+    let mut run = quiet();
+    assert_finding(
+        &run,
+        expect(&["exit code 3"], None),
+        State::Violated,
+        "nothing that was said of greedy has",
+    );
+    let again = json!({"status": {"phase": "Running", "conditions": [
+        {"type": "plimsoll.dev/GPUMemoryEviction", "status": "True", "message": "The node was low on resource: x."}],
+        "containerStatuses": [{"name": "filler", "image": "", "imageID": "", "ready": true, "restartCount": 2,
+            "lastState": {"terminated": {"exitCode": 3, "reason": "Error"}}}]}});
+    run.add(40.0, pod_fact("greedy", again));
+    let said = ["filler: Error, exit code 3", "low on resource: x"];
+    assert_finding(&run, expect(&said, Some(2)), State::Held, "filler: Error, exit code 3");
+    assert_finding(&run, expect(&said, Some(3)), State::Violated, "was started again 2 times");
+    assert_finding(&run, expect(&["exit code 4"], None), State::Violated, "has `exit code 4` in it");
+    run.add(62.0, gap("pods", 55.0, false));
+    assert_finding(&run, expect(&["exit code 4"], None), State::Unknown, "");
 }
 
 #[test]

@@ -268,6 +268,7 @@ impl Course<'_> {
                 | Step::Node(_)
                 | Step::ControlPlane(_)
                 | Step::Zone(_)
+                | Step::Gpu(_)
                 | Step::Evict(_)
                 | Step::Cordon(_)
                 | Step::Uncordon(_)

@@ -132,6 +132,13 @@ impl Lowering<'_> {
         let Some(workload) = self.subject_with_pods(name) else { return };
         let count = written.count.as_ref().map_or(Band { at_least: Some(1), at_most: None }, counts);
         self.check_band(count, written.mark);
+        let restarts = written.restarts.as_ref().map(counts);
+        if let Some(restarts) = restarts {
+            self.check_band(restarts, written.mark);
+        }
+        if written.says.iter().any(String::is_empty) {
+            self.findings.say(Code::E0011, written.mark, "`says` nothing, which proves nothing");
+        }
         let open = matches!(written.kind, EndKind::Running | EndKind::Pending);
         if let (true, Some(gone)) = (open, written.gone) {
             let message =
@@ -146,6 +153,8 @@ impl Lowering<'_> {
                 count,
                 gone: written.gone,
                 reason: written.reason.clone(),
+                says: written.says.clone(),
+                restarts,
             }),
         );
     }

@@ -65,6 +65,7 @@ pub(super) fn plan(fill: &AnyFill<'_>, who: Who) -> FillPlan {
         start_at: fill.start_at.map_or(0, |start| whole(start)),
         hold: fill.hold.map(|hold| hold.0),
         keep: fill.keep.is_some_and(|keep| keep.value),
+        when_exhausted: fill.when_exhausted.map(|what| what.value),
     }
 }
 
@@ -194,6 +195,7 @@ pub(super) fn check_change(fill: &AnyFill<'_>, before: Option<&FillPlan>, findin
         ("into", fill.into.map(|into| into.key)),
         ("hold", fill.hold.map(|hold| hold.key)),
         ("keep", fill.keep.map(|keep| keep.key)),
+        ("whenExhausted", fill.when_exhausted.map(|what| what.key)),
         ("startAt", fill.start_at.filter(|_| fill.resource == Resource::GpuMemory).map(|start| start.key)),
     ];
     for (field, key) in fields {

@@ -7,11 +7,14 @@ use plimsoll_eviction::threshold::ThresholdConfiguration;
 
 use super::cluster::Node;
 use super::context::Findings;
-use crate::plan::{GpuConfig, Resource};
+use super::steps::one_node;
+use crate::plan::{Action, GpuChange, GpuConfig, Resource};
 use crate::scenario::format::document::NodeSpec;
+use crate::scenario::format::fill::GpuBystander;
 use crate::scenario::format::gpu::GpuEviction;
+use crate::scenario::format::step::GpuStep;
 use crate::scenario::format::workload::Workload;
-use crate::scenario::tree::shortened;
+use crate::scenario::tree::{Mark, shortened};
 use crate::scenario::{Code, Located};
 
 /// The resource that GPU memory is requested by, unless a node says otherwise.
@@ -20,6 +23,8 @@ const RESOURCE: &str = "plimsoll.dev/gpu-memory";
 const UNIT: u64 = 1 << 30;
 /// The most devices of a node.
 const MOST: u32 = 64;
+/// The error that a GPU has unless a step says which.
+const FELL_OFF_THE_BUS: u64 = 79;
 /// The signal for GPU memory, and the kubelet's own that is read in the same way.
 const SIGNAL: &str = "gpu.memory.available";
 const STAND_IN: &str = "memory.available";
@@ -121,18 +126,60 @@ fn evictor(eviction: &Located<GpuEviction>, findings: &mut Findings) -> Option<V
     Some(options)
 }
 
+/// The arguments of a bystander. It ends as soon as a round of work fails.
+pub(super) fn bystander(written: &GpuBystander) -> Vec<String> {
+    let mut arguments = vec!["bystander".to_owned(), "--end-on-error".to_owned()];
+    if let Some(amount) = &written.amount {
+        arguments.extend(["--amount".to_owned(), amount.text.clone()]);
+    }
+    if let Some(interval) = &written.interval {
+        arguments.extend(["--interval".to_owned(), format_duration(interval.0)]);
+    }
+    arguments
+}
+
+/// A step about a GPU.
+pub(super) fn step(written: &GpuStep, step: Mark, nodes: &[Node], findings: &mut Findings) -> Option<Action> {
+    let node = one_node(written.node.as_ref(), step, nodes, findings)?;
+    let change = written.change.value;
+    let gpus = nodes.iter().find(|own| own.plan.name == node).and_then(|own| own.plan.gpus.as_ref());
+    let Some(gpus) = gpus else {
+        findings.say_with_help(
+            Code::E0022,
+            step,
+            format!("{node} has no GPU"),
+            "add `gpus: {simulated: {memory: 16Gi}}` to it",
+        );
+        return None;
+    };
+    let device = written.device.as_ref().map_or(0, |device| device.0);
+    if let Some(named) = written.device.as_ref().filter(|named| named.0 >= gpus.count) {
+        let message =
+            format!("{node} has no GPU {}: they are counted from 0 to {}", named.0, gpus.count.max(1) - 1);
+        findings.say(Code::E0006, named.mark, message);
+    }
+    if let (GpuChange::Heal, Some(xid)) = (change, &written.xid) {
+        findings.say(Code::E0010, xid.key, "`xid` does not go with `do: heal`");
+    }
+    let xid = written.xid.as_ref().map_or(FELL_OFF_THE_BUS, |xid| u64::from(xid.0));
+    Some(Action::Gpu { node, device, change, xid: (change == GpuChange::Fail).then_some(xid) })
+}
+
 /// What is wrong with a workload that fills GPU memory: it must have a GPU, and be able to get one.
 pub(super) fn check(workload: &Located<Workload>, nodes: &[Node], findings: &mut Findings) {
-    let Some(fill) = &workload.fill else { return };
-    let fill = fill.any();
-    if fill.resource != Resource::GpuMemory {
-        return;
+    if let (Some(bystander), Some(_)) = (&workload.gpu_bystander, &workload.fill) {
+        findings.say(Code::E0010, bystander.key, "`gpuBystander` beside `fill`: a pod does one of the two");
     }
+    let fill = workload.fill.as_ref().map(|fill| fill.any());
+    let of_gpus = fill.filter(|fill| fill.resource == Resource::GpuMemory).map(|fill| fill.amount.mark);
+    let Some(mark) = of_gpus.or(workload.gpu_bystander.as_ref().map(|bystander| bystander.mark)) else {
+        return;
+    };
     let gpus: Vec<&GpuConfig> = nodes.iter().filter_map(|node| node.plan.gpus.as_ref()).collect();
     if gpus.is_empty() {
         findings.say_with_help(
             Code::E0022,
-            fill.amount.mark,
+            mark,
             "no node has a GPU",
             "add `gpus: {simulated: {memory: 16Gi}}` to one",
         );
@@ -145,8 +192,8 @@ pub(super) fn check(workload: &Located<Workload>, nodes: &[Node], findings: &mut
     match limit {
         None => findings.say_with_help(
             Code::E0022,
-            fill.amount.mark,
-            "fills GPU memory and requests none, so that it would have no GPU",
+            mark,
+            "uses GPU memory and requests none, so that it would have no GPU",
             format!("add `limits: {{{}: 1}}`", gpus[0].resource),
         ),
         Some((resource, amount, gpus)) => {

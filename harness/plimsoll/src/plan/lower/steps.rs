@@ -73,6 +73,7 @@ pub(super) fn lower(
             }
             Step::Fill(fill) => fill_step(fill, step.mark, names, nodes, findings),
             Step::Node(node) => away.node(node, step.mark, nodes, findings),
+            Step::Gpu(gpu) => super::gpus::step(gpu, step.mark, nodes, findings),
             Step::Zone(zone) => hollow::step(zone, hollow, findings),
             Step::ControlPlane(component) => Some(away.control_plane(component, findings)),
             Step::Evict(evict) => Some(disruption::evict(evict, step.mark, names, findings)),

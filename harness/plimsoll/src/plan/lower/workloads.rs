@@ -260,6 +260,9 @@ fn check_fill(workload: &Workload, dies: bool, findings: &mut Findings) {
 
 /// The filler's arguments. One that fills nothing holds no memory, until a step says otherwise.
 fn arguments(fill: Option<&FillPlan>, workload: &Workload) -> Vec<String> {
+    if let Some(bystander) = &workload.gpu_bystander {
+        return super::gpus::bystander(bystander);
+    }
     let mut arguments = match fill {
         Some(fill) => filler::start(fill, filler::folder(fill)),
         None => ["memory", "--amount", "0"].map(str::to_owned).to_vec(),
@@ -303,7 +306,8 @@ fn object(workload: &Workload) -> Value {
 fn pod_spec(workload: &Workload) -> Value {
     let fill = workload.fill.as_ref().map(|fill| fills::plan(&fill.any(), Who::Pod));
     let volume = workload.fill.as_ref().and_then(|fill| fills::volume(&fill.any()));
-    let of_gpus = fill.as_ref().is_some_and(|fill| fill.resource == Resource::GpuMemory);
+    let of_gpus = workload.gpu_bystander.is_some()
+        || fill.as_ref().is_some_and(|fill| fill.resource == Resource::GpuMemory);
     let mut container = json!({
         "name": "filler",
         "image": if of_gpus { GPU_HOG_IMAGE } else { HOG_IMAGE },

@@ -241,6 +241,11 @@ pub struct Ended {
     pub gone: Option<bool>,
     /// What its status must say, as a part of its reason or message.
     pub reason: Option<String>,
+    /// What else must have been said of it, each as a part of one such saying: of the messages of its conditions, of events about it, and
+    /// of how its containers ended.
+    pub says: Vec<String>,
+    /// How often its containers were started again.
+    pub restarts: Option<Bounds<Count>>,
 }
 
 /// How the pods of a workload ended, with bounds.
@@ -257,13 +262,23 @@ struct BoundedEnd {
     gone: Option<bool>,
     /// What its status must say, as a part of its reason or message.
     reason: Option<String>,
+    /// What else must have been said of it, each as a part of one such saying: of the messages of its conditions, of events about it, and
+    /// of how its containers ended, such as `filler: Error, exit code 3`.
+    #[serde(default)]
+    says: Vec<String>,
+    /// How often its containers were started again.
+    restarts: Option<Bounds<Count>>,
 }
 
 impl<'de> Deserialize<'de> for Ended {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(match value_or_mapping::<EndKind, BoundedEnd, D>(deserializer)? {
-            Either::Value(kind) => Self { kind, count: None, gone: None, reason: None },
-            Either::Mapping(BoundedEnd { kind, count, gone, reason }) => Self { kind, count, gone, reason },
+            Either::Value(kind) => {
+                Self { kind, count: None, gone: None, reason: None, says: Vec::new(), restarts: None }
+            }
+            Either::Mapping(BoundedEnd { kind, count, gone, reason, says, restarts }) => {
+                Self { kind, count, gone, reason, says, restarts }
+            }
         })
     }
 }

@@ -4,9 +4,9 @@ use std::fmt;
 
 use plimsoll_hog::report::{Form, Resource};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
 
 use super::values::{Amount, Rate, Time};
 use crate::scenario::located::Located;
@@ -135,7 +135,42 @@ pub struct CpuFill {
     pub hold: Option<Located<Time>>,
 }
 
-/// GPU memory to take and hold, of the one GPU that the pod has. When there is no more, the filler ends with exit status 3.
+/// What a filler does when it can have no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum WhenExhausted {
+    /// It gives everything back and ends with exit status 3.
+    Exit,
+    /// It holds what it has, which then counts as filled.
+    Hold,
+    /// It holds what it has and tries again: after 1 s, then twice as long each time, up to a minute.
+    Retry,
+}
+
+impl WhenExhausted {
+    /// The word for it in a scenario and on the filler's command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exit => "exit",
+            Self::Hold => "hold",
+            Self::Retry => "retry",
+        }
+    }
+}
+
+/// A program beside fillers: it takes little memory of the one GPU that the pod has, writes and compares it again and again, and ends with
+/// exit status 4 as soon as that fails.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GpuBystander {
+    /// How much memory it works on. Default 64Mi.
+    pub amount: Option<Located<Amount>>,
+    /// How long from one round of work to the next. Default 100ms.
+    pub interval: Option<Located<Time>>,
+}
+
+/// GPU memory to take and hold, of the one GPU that the pod has.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GpuMemoryFill {
@@ -147,6 +182,8 @@ pub struct GpuMemoryFill {
     pub start_at: Option<Located<Amount>>,
     /// How long it is held, after which the filler ends with exit status 0. Left out: until it is told to end.
     pub hold: Option<Located<Time>>,
+    /// What the filler does when the GPU has no more. Default exit.
+    pub when_exhausted: Option<Located<WhenExhausted>>,
 }
 
 /// Where a filler puts its files.
@@ -272,11 +309,23 @@ pub struct AnyFill<'a> {
     pub hold: Option<&'a Located<Time>>,
     /// Whether it stays.
     pub keep: Option<&'a Located<bool>>,
+    /// What happens when there is no more, where that can be chosen.
+    pub when_exhausted: Option<&'a Located<WhenExhausted>>,
 }
 
 impl<'a> AnyFill<'a> {
     fn new(resource: Resource, amount: &'a Located<Amount>, hold: Option<&'a Located<Time>>) -> Self {
-        Self { resource, amount, rate: None, start_at: None, form: None, into: None, hold, keep: None }
+        Self {
+            resource,
+            amount,
+            rate: None,
+            start_at: None,
+            form: None,
+            into: None,
+            hold,
+            keep: None,
+            when_exhausted: None,
+        }
     }
 
     /// The name of its field.
@@ -397,6 +446,7 @@ impl GpuMemoryFill {
         AnyFill {
             rate: self.rate.as_ref(),
             start_at: self.start_at.as_ref(),
+            when_exhausted: self.when_exhausted.as_ref(),
             ..AnyFill::new(Resource::GpuMemory, &self.amount, self.hold.as_ref())
         }
     }

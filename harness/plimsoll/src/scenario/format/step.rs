@@ -48,6 +48,8 @@ pub enum Step {
     DeletePods(DeletePodsStep),
     /// Let hollow nodes of a zone fall silent, or be heard again.
     Zone(ZoneStep),
+    /// Let a simulated GPU have an error, or mend it.
+    Gpu(GpuStep),
 }
 
 /// A wait, with its bound.
@@ -205,6 +207,31 @@ impl NodeChange {
             Self::Start => "start",
         }
     }
+}
+
+/// What becomes of a simulated GPU.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GpuStep {
+    /// The node. Left out: the only one.
+    pub node: Option<Located<String>>,
+    /// The GPU, by its index. Default 0.
+    pub device: Option<Located<Count>>,
+    /// What is done to it.
+    #[serde(rename = "do")]
+    pub change: Located<GpuChange>,
+    /// The error that it has, by the driver's number for it. Default 79: it fell off the bus.
+    pub xid: Option<Located<Count>>,
+}
+
+/// What is done to a simulated GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum GpuChange {
+    /// The driver tells of an error. What runs on it goes on.
+    Fail,
+    /// It is as new, and the device plugin is started anew: it learns of no mending otherwise.
+    Heal,
 }
 
 /// What becomes of a zone of hollow nodes.

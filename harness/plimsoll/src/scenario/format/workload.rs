@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::fill::Fill;
+use super::fill::{Fill, GpuBystander};
 use super::values::{Amount, Count, Name, Time};
 use crate::scenario::located::{Entries, Located};
 use crate::scenario::tree::Tree;
@@ -45,6 +45,8 @@ pub struct Workload {
     pub labels: BTreeMap<String, String>,
     /// What it takes. Left out: nothing, it only runs.
     pub fill: Option<Located<Fill>>,
+    /// Work on a GPU's memory beside fillers, instead of a fill.
+    pub gpu_bystander: Option<Located<GpuBystander>>,
 }
 
 /// What becomes of a container when it ends.

@@ -2,7 +2,7 @@
 
 use super::super::case::Case;
 use super::super::context::Context;
-use super::super::ends::PodEnd;
+use super::super::ends::{PodEnd, container_statuses};
 use super::super::history::PodHistory;
 use super::super::model::{End, Evidence, Preemptor};
 use super::super::outcome::end_words;
@@ -59,6 +59,21 @@ pub(super) fn judge(context: &Context<'_>, expected: &EndedExpectation, case: &m
                 continue;
             }
         }
+        if !judge_sayings(context, history, pod, &expected.says, case) {
+            continue;
+        }
+        if let Some(wanted) = &expected.restarts
+            && !wanted.holds(i64::from(pod.restarts))
+        {
+            let text = format!(
+                "{} was started again {} times; expected {}",
+                pod.name,
+                pod.restarts,
+                words::band("pid", wanted)
+            );
+            case.violated(text, pod.evidence.clone());
+            continue;
+        }
         number += 1;
         evidence.extend(pod.evidence.iter().cloned());
         if let Some(gone) = expected.gone {
@@ -93,6 +108,61 @@ fn said(history: &PodHistory<'_>, pod: &PodEnd) -> String {
         _ => None,
     };
     [reason, message, pending].into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+/// Whether all of this was said of a pod; what was not may have been said while nobody listened.
+fn judge_sayings(
+    context: &Context<'_>,
+    history: &PodHistory<'_>,
+    pod: &PodEnd,
+    wanted: &[String],
+    case: &mut Case,
+) -> bool {
+    let sayings = sayings(history);
+    let mut all = true;
+    for wanted in wanted {
+        match sayings.iter().find(|(text, _)| text.contains(wanted.as_str())) {
+            Some((text, evidence)) => {
+                case.proven(format!("{}: {}", pod.name, text.trim_end()), [evidence.clone()]);
+            }
+            None => {
+                let doubts =
+                    context.history.absence_doubts(context.plan, |until| matches!(until, Until::Gone(_)));
+                let text = format!("nothing that was said of {} has `{wanted}` in it", pod.name);
+                case.absent(text, pod.evidence.clone(), doubts);
+                all = false;
+            }
+        }
+    }
+    all
+}
+
+/// What was said of a pod in its conditions, in events, and by the ends of its containers.
+fn sayings(history: &PodHistory<'_>) -> Vec<(String, Evidence)> {
+    let mut sayings = Vec::new();
+    for event in &history.events {
+        let [reason, message] = [&event.value.reason, &event.value.message];
+        let text =
+            [reason.as_deref(), message.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(": ");
+        sayings.push((text, event.evidence()));
+    }
+    for version in history.all_versions() {
+        let conditions =
+            version.value.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
+        for condition in conditions.filter(|condition| condition.message.is_some()) {
+            let message = condition.message.as_deref().unwrap_or_default();
+            sayings.push((format!("{}: {message}", condition.type_), version.evidence()));
+        }
+        for container in container_statuses(version.value) {
+            let states = [container.state.as_ref(), container.last_state.as_ref()];
+            for ended in states.into_iter().flatten().filter_map(|state| state.terminated.as_ref()) {
+                let reason = ended.reason.as_deref().unwrap_or("ended");
+                let text = format!("{}: {reason}, exit code {}", container.name, ended.exit_code);
+                sayings.push((text, version.evidence()));
+            }
+        }
+    }
+    sayings
 }
 
 fn judge_gone(context: &Context<'_>, history: &PodHistory<'_>, pod: &PodEnd, gone: bool, case: &mut Case) {
