@@ -152,6 +152,9 @@ fn pods_go_together_or_one_look_later() {
     let mut one = two_over(1.0);
     one.remove_pod("idler");
     assert_finding(&one, together(5), Violated, "idler did not go");
+    let alone =
+        Expect::Together { workloads: names(["greedy"]), lasting: Lasting::at_most(Duration::from_secs(5)) };
+    assert_finding(&one, alone, Unknown, "only one pod went");
     one.add(20.0, gap("pods", 10.0, true));
     assert_finding(&one, together(5), Unknown, "idler did not go");
 }

@@ -128,6 +128,14 @@ impl Lowering<'_> {
         for together in together.iter().flat_map(|groups| groups.iter()) {
             let workloads = self.names_of(&together.workloads.0, together.mark, true);
             let lasting = self.lasting(&together.within);
+            let subject = |key: &String| self.names.subject(key);
+            let lone =
+                |key: &String| subject(key).is_some_and(|own| !own.pods.controller && own.pods.count == 1);
+            if matches!(workloads.as_slice(), [one] if lone(one)) {
+                let text =
+                    "one pod goes together with nobody: expected several workloads, or one of several pods";
+                self.findings.say(Code::E0011, together.mark, text);
+            }
             self.add(together.mark, Expect::Together { workloads, lasting });
         }
         if let Some(terminated) = terminated {

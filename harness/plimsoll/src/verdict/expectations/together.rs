@@ -19,6 +19,9 @@ pub(super) fn judge(context: &Context<'_>, workloads: &[String], lasting: &Lasti
         }
         decided.extend(own);
     }
+    if decided.len() == 1 {
+        case.doubt("only one pod went, which shows nothing of several", []);
+    }
     let first = decided.iter().min_by_key(|(_, decided)| (decided.latest, decided.sequence));
     let last = decided.iter().max_by_key(|(_, decided)| (decided.earliest, decided.sequence));
     if let (Some((first, began)), Some((last, ended))) = (first, last) {
