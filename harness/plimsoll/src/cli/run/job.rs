@@ -10,7 +10,7 @@ use super::{Conduct, Job};
 use crate::catalogue::Needs;
 use crate::cluster::state::{RunFolder, STATE_VARIABLE};
 use crate::cluster::turn::Turn;
-use crate::cluster::{self, Place, Running};
+use crate::cluster::{self, ClusterError, Place, Running};
 use crate::evidence;
 use crate::kubernetes::KubeconfigFile;
 use crate::model::{Assumptions, predict};
@@ -97,14 +97,24 @@ pub(super) async fn run(
         Err(error) => return Done::without_a_run(Ended::CouldNotRun(error.to_string())),
     };
     let started = tokio::select! {
-        started = cluster::start(common.place, plan, &job.bundle, common.programs, folder.clone()) => {
-            started.map_err(|error| Ended::CouldNotRun(error.to_string()))
+        started = cluster::start(common.place, plan, &job.bundle, common.programs, folder.clone()) => started,
+        () = common.cancel.cancelled() => {
+            return never_started(common, job, plan, &folder, Ended::Interrupted).await;
         }
-        () = common.cancel.cancelled() => Err(Ended::Interrupted),
     };
     let Running { cluster, reports } = match started {
         Ok(running) => running,
-        Err(ended) => return never_started(common, job, plan, &folder, ended).await,
+        // Nothing was made that could say more than what the machine lacks.
+        Err(error @ (ClusterError::Machine(_) | ClusterError::Bundle(_))) => {
+            let mut done = Done::without_a_run(Ended::CouldNotRun(error.to_string()));
+            let left = cluster::remove(common.place, &folder).await.err().map(|left| left.to_string());
+            done.trouble.extend(left.filter(|left| *left != error.to_string()));
+            return done;
+        }
+        Err(error) => {
+            let ended = Ended::CouldNotRun(error.to_string());
+            return never_started(common, job, plan, &folder, ended).await;
+        }
     };
     let kubeconfig = common.conduct.kubeconfig_out.as_deref();
     let kept = kubeconfig.map(|path| {
