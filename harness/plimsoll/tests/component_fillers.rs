@@ -45,7 +45,7 @@ async fn answer(mut stream: TcpStream, answers: bool, ended: bool) -> std::io::R
         (true, true) => {
             ("200 OK", "{\"kind\":\"holds\",\"held\":1}\n{\"kind\":\"holds\",\"held\":2}\n".to_owned())
         }
-        (true, false) => ("503 Service Unavailable", "{}".to_owned()),
+        (true, false) => ("500 Internal Server Error", "{}".to_owned()),
     };
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
