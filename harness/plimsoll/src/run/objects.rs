@@ -22,6 +22,9 @@ const AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// How often at most a request is made again that found no API server.
 const ATTEMPTS: usize = 4500;
 
+/// How often at most an object is made again that admission refuses for want of a class.
+const KNOWN_ATTEMPTS: usize = 500;
+
 /// Access to objects of any kind.
 pub(super) struct Objects {
     client: Client,
@@ -61,7 +64,9 @@ impl Objects {
     /// Creates an object.
     pub(super) async fn create(&self, object: &Value) -> Result<(), String> {
         let (api, object) = self.api(object).await?;
-        api.create(&PostParams::default(), &object).await.map(drop).map_err(|error| describe(&error))
+        let parameters = PostParams::default();
+        let made = || async { api.create(&parameters, &object).await };
+        made.retry(until_known()).when(lacks_a_class).await.map(drop).map_err(|error| describe(&error))
     }
 
     /// Creates an object or changes it to what is given.
@@ -69,10 +74,9 @@ impl Objects {
         let (api, object) = self.api(object).await?;
         let name = object.metadata.name.clone().unwrap_or_default();
         let parameters = PatchParams::apply(MANAGER).force();
-        api.patch(&name, &parameters, &Patch::Apply(&object))
-            .await
-            .map(drop)
-            .map_err(|error| describe(&error))
+        let patch = Patch::Apply(&object);
+        let made = || async { api.patch(&name, &parameters, &patch).await };
+        made.retry(until_known()).when(lacks_a_class).await.map(drop).map_err(|error| describe(&error))
     }
 
     /// Deletes an object and what it owns; one that is gone already is as good.
@@ -103,6 +107,17 @@ impl Objects {
         };
         Ok((api, object))
     }
+}
+
+/// For ten seconds at most.
+fn until_known() -> ConstantBuilder {
+    ConstantBuilder::default().with_delay(AGAIN_AFTER).with_max_times(KNOWN_ATTEMPTS)
+}
+
+/// Whether admission does not know a pod's PriorityClass. It hears of classes by a watch, after they were made; and those of the system are
+/// made by a hook of the API server that may end when the first steps have begun.
+fn lacks_a_class(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 403 && status.message.contains("no PriorityClass with name"))
 }
 
 /// An object that is there already is there.
