@@ -53,7 +53,7 @@ impl Objects {
         made.retry(patiently).await.map_err(|error| error.to_string())?;
         let classes: Api<PriorityClass> = Api::all(self.client.clone());
         for (name, value) in SYSTEM_CLASSES {
-            let mut class = PriorityClass { value, ..PriorityClass::default() };
+            let mut class = PriorityClass { value: Some(value), ..PriorityClass::default() };
             class.metadata.name = Some(name.into());
             let made = || async { there(classes.create(&parameters, &class).await) };
             made.retry(patiently).await.map_err(|error| error.to_string())?;
