@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use backon::{ConstantBuilder, Retryable};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
-use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::discovery::{ApiResource, Scope, pinned_kind};
 use kube::{Api, Client};
@@ -14,9 +13,6 @@ use crate::plan::NAMESPACE;
 
 /// The name under which the API server keeps what we set.
 const MANAGER: &str = "plimsoll";
-/// The priority classes that Kubernetes itself has. Upstream: `SystemPriorityClasses`.
-const SYSTEM_CLASSES: [(&str, i32); 2] =
-    [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
 /// How often the API server is asked whether it answers yet.
 const AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// How often at most a request is made again that found no API server.
@@ -36,8 +32,7 @@ impl Objects {
     }
 
     /// Makes the run's namespace and its service account as soon as the API server takes them: the controllers that
-    /// would make the account come later, and without it no pod is admitted. The same goes for the priority classes of critical
-    /// pods, which a hook of the API server makes when it comes around to it.
+    /// would make the account come later, and without it no pod is admitted.
     pub(super) async fn namespace(&self) -> Result<(), String> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         let mut namespace = Namespace::default();
@@ -51,13 +46,6 @@ impl Objects {
         made.retry(patiently).await.map_err(|error| error.to_string())?;
         let made = || async { there(accounts.create(&parameters, &account).await) };
         made.retry(patiently).await.map_err(|error| error.to_string())?;
-        let classes: Api<PriorityClass> = Api::all(self.client.clone());
-        for (name, value) in SYSTEM_CLASSES {
-            let mut class = PriorityClass { value: Some(value), ..PriorityClass::default() };
-            class.metadata.name = Some(name.into());
-            let made = || async { there(classes.create(&parameters, &class).await) };
-            made.retry(patiently).await.map_err(|error| error.to_string())?;
-        }
         Ok(())
     }
 
