@@ -130,15 +130,16 @@ pub enum Remover {
     NextRun,
 }
 
-/// Stops a run as somebody at a terminal does. It cleans up by itself, soon.
+/// Stops a run as somebody at a terminal does. It cleans up by itself, soon. One that has its verdict already ends with that.
 ///
 /// # Errors
 /// When it ends otherwise, or only later.
 pub fn interrupt(running: Running) -> Result<Ran, String> {
     running.signal(Signal::INT)?;
     let from = Instant::now();
-    let ran = running.ended(DEAD_WITHIN)?.expect(130)?;
+    let ran = running.ended(DEAD_WITHIN)?;
     let took = from.elapsed();
+    let ran = if ran.output.contains(": held (") { ran.expect(0)? } else { ran.expect(130)? };
     if took > CLEANED_UP_WITHIN {
         return Err(format!(
             "it took {:.1} s to clean up, and {} s are promised\n{}",
