@@ -246,6 +246,25 @@ mod tests {
     }
 
     #[test]
+    fn requests_beyond_128_bits_are_compared_with_small_ones() {
+        let with = |memory, request: &str| PodFigures {
+            usage: Some(Usage { memory, ..Usage::default() }),
+            memory_request: request.parse().expect("a quantity"),
+            ..with_processes(0)
+        };
+        let order = |figures: &[PodFigures]| rank(RankBy::Memory, figures);
+        let huge = "1e40";
+        assert_eq!(order(&[with(9, huge), with(5, "10"), with(7, "10")]), [[2], [1], [0]]);
+        assert_eq!(order(&[with(9, huge), with(8, huge), with(5, "2e40")]), [[0], [1], [2]]);
+        assert_eq!(order(&[with(9, huge), with(9, huge)]), [vec![0, 1]]);
+        assert_eq!(order(&[with(9, "-1e40"), with(9, "5")]), [[0], [1]]);
+        let decides = |first, second| decider(RankBy::Memory, &first, &second);
+        assert_eq!(decides(with(1, "-1e40"), with(5, "7")), Some(Decider::OverRequest));
+        assert_eq!(decides(with(5, "10"), with(9, huge)), Some(Decider::Excess));
+        assert_eq!(decides(with(9, huge), with(5, "10")), None);
+    }
+
+    #[test]
     fn counts_of_processes_lie_on_a_circle() {
         assert_eq!(order(&[5, 10, 5]), [vec![1], vec![0, 2]]);
         assert_eq!(order(&[u64::MAX - 1, 5, 10]), [[2], [1], [0]]);
