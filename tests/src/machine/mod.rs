@@ -17,8 +17,9 @@ pub use usage::Usage;
 const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 /// How many differences are told at most.
 const TOLD: usize = 40;
-/// What an earlier run's end had not taken away yet may go meanwhile, as may other people's processes.
-const MAY_GO: [&str; 2] = [look::PROCESSES, look::NAMESPACES];
+/// What an earlier run's end had not taken away yet may go meanwhile, as may other people's processes and
+/// the cgroups that these were in.
+const MAY_GO: [&str; 3] = ["cgroups", look::PROCESSES, look::NAMESPACES];
 
 /// What is compared, by kind, one line a thing.
 pub type State = BTreeMap<&'static str, Vec<String>>;
