@@ -168,13 +168,19 @@ fn what_follows_is_said_in_words() {
     let played: Vec<Cell> =
         boundary.iter().map(|cell| sweep.play(&sweep.places(*cell)).expect("a cell")).collect();
     let always = |fate| played.iter().filter(|cell| cell.always() == Some(fate)).count();
-    assert!(always(Fate::InTime) >= 4, "{played:?}");
-    assert!(
-        always(Fate::OomKilled) >= 3,
-        "a prediction that can be contradicted on the other side too: {played:?}"
-    );
-    assert!(always(Fate::InTime) + always(Fate::OomKilled) >= 9, "{played:?}");
+    assert!(always(Fate::InTime) >= 8, "most are such that one run can contradict them: {played:?}");
     assert_eq!(summary.boundary(12).len(), 12);
+}
+
+#[test]
+fn a_boundary_has_cells_that_are_always_killed_too() {
+    let sweep =
+        sweep(&[&format!("{THRESHOLD}=100Mi..400Mi:100Mi"), &format!("{RATE}=5Mi/s,60Mi/s,8Gi/s")], 20);
+    let boundary = summary(&sweep).boundary(8);
+    let played: Vec<Cell> =
+        boundary.iter().map(|cell| sweep.play(&sweep.places(*cell)).expect("a cell")).collect();
+    let always = |fate| played.iter().filter(|cell| cell.always() == Some(fate)).count();
+    assert!(always(Fate::InTime) >= 3 && always(Fate::OomKilled) >= 2, "{played:?}");
 }
 
 #[test]
@@ -203,8 +209,7 @@ fn the_chart_stands_by_itself() {
 
 #[test]
 fn what_is_not_modelled_is_said_wherever_a_grid_is_told() {
-    let text = scenario()
-        .replace("  - start: [greedy]", "  - start: [greedy]\n  - drain: {node: worker, within: 30s}");
+    let text = scenario().replace("  - start: [greedy]", "  - start: [greedy]\n  - drain: {node: worker}");
     assert_ne!(text, scenario(), "a step was put in");
     let axis: Axis = format!("{THRESHOLD}=100Mi,200Mi").parse().expect("an axis");
     let sweep =
