@@ -21,6 +21,8 @@ const NEXT_WITHIN: Duration = Duration::from_secs(600);
 pub struct Verdict {
     /// `held`, `violated` or `unknown`; `not run` if the cluster could not be started.
     pub state: String,
+    /// What the comparison with its snapshot came to, such as `match`; empty if none was made.
+    pub snapshot: String,
     /// Each finding: its key, its state, and what it says.
     pub findings: Vec<(String, String, String)>,
 }
@@ -154,12 +156,13 @@ fn read_line(line: &str) -> Result<Line, serde_json::Error> {
                 (text(&finding["key"]), text(&finding["state"]), said)
             };
             let state = text(&document["verdict"]["state"]);
-            Line::Verdict(Verdict { state, findings: findings.map(finding).collect() })
+            let snapshot = text(&document["verdict"]["snapshot"]["kind"]);
+            Line::Verdict(Verdict { state, snapshot, findings: findings.map(finding).collect() })
         }
         _ => {
             let why = text(&document["couldNotRun"]["why"]);
             let findings = vec![("cluster".to_owned(), "not run".to_owned(), why)];
-            Line::Verdict(Verdict { state: "not run".to_owned(), findings })
+            Line::Verdict(Verdict { state: "not run".to_owned(), snapshot: String::new(), findings })
         }
     })
 }

@@ -441,7 +441,7 @@ fn of_several_runs_each_is_told() -> Result<(), Failed> {
     // The worst of them is the violation.
     ran.expect(1)?;
     let lines = std::fs::read_to_string(&lines)?;
-    let documents = lines.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let documents = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mut verdicts: Vec<(String, String, u64)> = documents
         .filter(|document| document["type"] == "verdict")
         .map(|document| {

@@ -91,8 +91,11 @@ fn holds(file: &Path, verdict: &Verdict) -> Result<(), Failed> {
     if !file.with_extension("snap").is_file() {
         return Err("it has no snapshot beside it: run it with --accept, and review what is written".into());
     }
-    let snapshot = verdict.findings.iter().any(|(key, state, _)| key == "snapshot" && state == "held");
-    if verdict.state == "held" && snapshot { Ok(()) } else { Err(told(verdict, "held").into()) }
+    if verdict.state == "held" && verdict.snapshot == "match" {
+        Ok(())
+    } else {
+        Err(told(verdict, "held").into())
+    }
 }
 
 /// Every finding but those of steps must be violated: each expectation of such a file is wrong on purpose.

@@ -179,6 +179,15 @@ pub(super) fn one_node(
     match (written, nodes) {
         (Some(node), _) => check_node(node, nodes, findings).then(|| node.value.clone()),
         (None, [only]) => Some(only.plan.name.clone()),
+        (None, []) => {
+            findings.say_with_help(
+                Code::E0004,
+                place,
+                "which node? There is none but hollow ones",
+                "hollow nodes are named by their zone, where that can be said: add `zone:`",
+            );
+            None
+        }
         (None, _) => {
             let names: Vec<&str> = nodes.iter().map(|node| node.plan.name.as_str()).take(8).collect();
             let help = format!("add `node:` with one of {}", names.join(", "));
