@@ -12,6 +12,8 @@ pub struct Story {
     claimed: String,
     standing: String,
     so: String,
+    /// What of the cluster was simulated.
+    simulated: Vec<String>,
     observed: Vec<String>,
 }
 
@@ -35,6 +37,7 @@ pub fn story(plan: &Plan, verdict: &Verdict) -> Option<Story> {
         claimed: claim.text.clone(),
         standing,
         so: plan.description.clone().unwrap_or_default(),
+        simulated: verdict.simulated.clone(),
         observed: observed.collect(),
     })
 }
@@ -62,7 +65,11 @@ pub fn page(stories: &[Story], environments: &BTreeSet<String>) -> String {
     );
     for story in stories {
         text.push_str(&format!("## {}\n\n**Claimed:** {}\n\n", story.scenario, story.claimed));
-        text.push_str(&format!("**That is {}.** {}\n\nObserved:\n\n", story.standing, story.so));
+        let stamp = match story.simulated.as_slice() {
+            [] => String::new(),
+            simulated => format!(", SIMULATED {}", simulated.join(", ")),
+        };
+        text.push_str(&format!("**That is {}.** {}\n\nObserved{stamp}:\n\n", story.standing, story.so));
         for line in &story.observed {
             text.push_str(&format!("- {line}\n"));
         }

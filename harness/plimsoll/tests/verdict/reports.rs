@@ -1,10 +1,12 @@
 //! What people and machines are told of a run.
 
+use std::collections::BTreeSet;
+
 use indicatif::ProgressDrawTarget;
 use plimsoll::observe::{Fact, StepOutcome};
 use plimsoll::plan::{ClaimPlan, Expect, Standing};
 use plimsoll::report::{JsonLines, Junit, Metrics, Reporter, Terminal, TerminalOptions, Verbosity};
-use plimsoll::verdict::judge;
+use plimsoll::verdict::{Verdict, judge};
 use plimsoll_node::report::OomScope;
 use serde_json::Value;
 
@@ -214,7 +216,13 @@ fn a_claim_is_told_with_what_was_observed_and_only_where_it_was() {
     assert!(page.contains("observed on Kubernetes 1.36.3."), "{page}");
     assert!(page.contains("**Claimed:** BestEffort goes first."), "{page}");
     assert!(page.contains("**That is false.** The one over its request goes."), "{page}");
-    assert!(page.contains("- idler ran for"), "{page}");
+    assert!(page.contains("\nObserved:\n\n- idler ran for"), "{page}");
+    // What was seen of something simulated says so.
+    let plan = run.expecting([holds()]);
+    let simulated = Verdict { simulated: vec!["GPUs of worker".into()], ..judge(&plan, &run.timeline()) };
+    let story = plimsoll::report::myths::story(&plan, &simulated).expect("a story");
+    let page = plimsoll::report::myths::page(&[story], &BTreeSet::new());
+    assert!(page.contains("\nObserved, SIMULATED GPUs of worker:\n\n- idler"), "{page}");
     // What did not hold shows nothing, whatever the scenario says of the claim.
     let page = told(&run, Expect::Survive(names(["greedy"]))).expect("a story");
     assert!(page.contains("**That is not shown: the run is violated.**"), "{page}");
