@@ -158,9 +158,8 @@ impl World {
                 missing.push(format!("{name} is not registered"));
                 continue;
             };
-            let condition = node.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
-            let ready = condition.filter(|condition| condition.type_ == "Ready").next_back();
-            match ready {
+            let mut conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+            match conditions.find(|condition| condition.type_ == "Ready") {
                 Some(ready) if ready.status == "True" => {}
                 Some(ready) => missing.push(format!(
                     "{name} is not Ready: {}",

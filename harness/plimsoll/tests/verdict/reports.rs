@@ -146,8 +146,7 @@ fn json_lines_have_a_version_a_type_and_a_scenario() {
     let last = documents.last().expect("a verdict");
     assert_eq!((&last["type"], &last["verdict"]["state"]), (&Value::from("verdict"), &Value::from("held")));
     // What is written can be read again as what it was.
-    let read: plimsoll::verdict::Verdict =
-        serde_json::from_value(last["verdict"].clone()).expect("a verdict");
+    let read: Verdict = serde_json::from_value(last["verdict"].clone()).expect("a verdict");
     assert_eq!(read, Run::standard().judge(expected()));
 }
 
@@ -187,9 +186,7 @@ fn the_examples_of_the_documentation_are_what_is_written() {
             "finding" => serde_json::to_value(
                 serde_json::from_value::<plimsoll::verdict::Finding>(inner.clone()).expect(line),
             ),
-            "verdict" => serde_json::to_value(
-                serde_json::from_value::<plimsoll::verdict::Verdict>(inner.clone()).expect(line),
-            ),
+            "verdict" => serde_json::to_value(serde_json::from_value::<Verdict>(inner.clone()).expect(line)),
             other => panic!("{other}"),
         };
         assert_eq!(again.expect("JSON"), inner);
