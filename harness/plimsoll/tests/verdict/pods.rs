@@ -285,6 +285,20 @@ fn a_loop_is_counted() {
 }
 
 #[test]
+fn two_that_were_there_together_make_no_loop_when_they_go() {
+    let mut run = with_successor(json!({"spec": {"nodeName": "second"}, "status": {"phase": "Running"}}));
+    let beside = json!({"metadata": {"name": "web-0", "uid": uid("web-0")}, "status": {"phase": "Running"}});
+    run.add(3.5, pod_fact("web", beside));
+    run.add(60.5, event("web-0", "Evicted", &low_message(), 60.5));
+    run.add(79.5, metric(3));
+    let loops = |number| {
+        replaced(move |expected| expected.loops = Band { at_least: Some(number), at_most: Some(number) })
+    };
+    assert_finding(&run, loops(0), Held, "went the same way 0 times");
+    assert_finding(&run, loops(1), Violated, "went the same way 0 times");
+}
+
+#[test]
 fn what_was_refused_in_between_is_no_end_of_a_loop() {
     let named = |name: &str, status: serde_json::Value| {
         let changes = json!({"metadata": {"name": name, "uid": uid(name)}, "status": status});

@@ -53,7 +53,7 @@ pub(super) fn judge(context: &Context<'_>, expected: &ReplacedExpectation, case:
     let of_owners = if owners.is_empty() { String::new() } else { format!(" of {}", words::list(owners)) };
     let times = format!("{workload} had {number}{of_owners}");
     count(context, &times, successions.len(), &expected.times, evidence().collect(), case);
-    let loops = loops(&pods);
+    let loops = loops(context, &pods);
     let text = format!(
         "a successor came back to the same node and went the same way {}",
         words::count(loops.len(), "time")
@@ -118,21 +118,13 @@ fn count(
 /// Which pod stands in for which: the pods that appeared after the first eviction, each for the earliest pod that had
 /// gone by then and has no successor yet.
 fn successions<'c>(context: &'c Context<'_>, pods: &[&'c PodEnd]) -> Vec<Succession<'c>> {
-    let appeared = |pod: &PodEnd| {
-        context
-            .history
-            .pods
-            .iter()
-            .find(|history| history.uid == pod.uid)
-            .and_then(|history| history.all_versions().next().map(|version| version.sequence()))
-    };
     let gone = |pod: &PodEnd| pod.decided.map(|decided| decided.sequence);
     let mut before: Vec<&PodEnd> = pods.iter().copied().filter(|pod| gone(pod).is_some()).collect();
     before.sort_by_key(|pod| gone(pod));
     let mut before = before.into_iter().peekable();
     let mut successions = Vec::new();
     for after in pods {
-        let Some(at) = appeared(after) else { continue };
+        let Some(at) = appeared(context, after) else { continue };
         if let Some(before) =
             before.next_if(|before| before.uid != after.uid && gone(before).is_some_and(|gone| gone < at))
         {
@@ -142,9 +134,15 @@ fn successions<'c>(context: &'c Context<'_>, pods: &[&'c PodEnd]) -> Vec<Success
     successions
 }
 
-/// The pods that had to go from the node that an earlier one had to go from, in the same way. What the kubelet refused in
-/// between never ran there.
-fn loops<'c>(pods: &[&'c PodEnd]) -> Vec<Succession<'c>> {
+/// Where in the timeline a pod was seen for the first time.
+fn appeared(context: &Context<'_>, pod: &PodEnd) -> Option<u64> {
+    let history = context.history.pods.iter().find(|history| history.uid == pod.uid)?;
+    history.all_versions().next().map(|version| version.sequence())
+}
+
+/// The pods that had to go from the node that an earlier one had to go from, in the same way, and that came after that one had
+/// been told to: two that were there together go together, and neither came back. What the kubelet refused in between never ran there.
+fn loops<'c>(context: &Context<'_>, pods: &[&'c PodEnd]) -> Vec<Succession<'c>> {
     let had_to_go = |end: &End| {
         !end.is_open()
             && !matches!(end, End::RejectedAtAdmission { .. } | End::Completed | End::Failed { .. })
@@ -154,9 +152,12 @@ fn loops<'c>(pods: &[&'c PodEnd]) -> Vec<Succession<'c>> {
     let mut loops = Vec::new();
     for (index, after) in gone.iter().enumerate() {
         let earlier = gone[..index].iter().rev().map(|before| Succession { before, after });
-        loops.extend(
-            earlier.into_iter().find(|pair| pair.same_node() && pair.after.end.is_like(&pair.before.end)),
-        );
+        loops.extend(earlier.into_iter().find(|pair| {
+            let came_after = pair.before.decided.zip(appeared(context, pair.after));
+            came_after.is_some_and(|(decided, appeared)| decided.sequence < appeared)
+                && pair.same_node()
+                && pair.after.end.is_like(&pair.before.end)
+        }));
     }
     loops
 }
