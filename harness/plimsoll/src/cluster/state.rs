@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -121,11 +122,11 @@ impl RunFolder {
                 Ok(true) => return Ok(folder),
                 Ok(false) => {
                     let _ = fs::remove_dir_all(&making);
-                    std::thread::sleep(std::time::Duration::from_millis(1));
+                    std::thread::sleep(Duration::from_millis(1));
                 }
                 // Another thread of this process makes it at this moment: it is not ours to remove.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                    std::thread::sleep(std::time::Duration::from_millis(1));
+                    std::thread::sleep(Duration::from_millis(1));
                 }
                 Err(error) => {
                     let _ = fs::remove_dir_all(&making);
@@ -154,6 +155,13 @@ impl RunFolder {
                 .write_all(contents)
         };
         write().map_err(ClusterError::doing(format!("writing {}", path.display())))
+    }
+
+    /// Whether it was made or changed so little time ago, or nobody knows when.
+    #[must_use]
+    pub fn is_younger_than(&self, age: Duration) -> bool {
+        let changed = fs::metadata(&self.path).and_then(|data| data.modified());
+        changed.ok().and_then(|at| at.elapsed().ok()).is_none_or(|elapsed| elapsed < age)
     }
 
     /// The runs whose owner has ended.

@@ -1,7 +1,7 @@
 //! Removing what a run left in the engine.
 
 use std::collections::{BTreeSet, HashMap};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
 use testcontainers::bollard::Docker;
@@ -18,6 +18,10 @@ use crate::cluster::state::RunFolder;
 
 /// How long containers may take to go.
 const GONE_WITHIN: Duration = Duration::from_secs(20);
+/// How long a network that was asked for may take to be there: whoever asked may have ended meanwhile.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(2);
+/// Up to what age a run's folder may belong to a run whose network is still on its way.
+const STARTED_LATELY: Duration = Duration::from_secs(10);
 /// Time from one look to the next.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -35,9 +39,14 @@ pub async fn clean() -> Result<Vec<String>, ClusterError> {
             return Err(connection::failed(&docker, "looking for what runs left in the engine", error).await);
         }
     };
-    for run in abandoned {
+    // One that was killed as it started may get its network only now. It may as well be a run of this machine, of which nothing comes.
+    let lately = RunFolder::abandoned().into_iter().filter(|folder| folder.is_younger_than(STARTED_LATELY));
+    let lately: Vec<String> =
+        lately.map(|folder| folder.run).filter(|run| !abandoned.contains(run)).collect();
+    for run in abandoned.into_iter().chain(lately) {
         match remove(&docker, &run).await {
-            Ok(()) => removed.push(run),
+            Ok(Found::Something) => removed.push(run),
+            Ok(Found::Nothing) => {}
             Err(error) => failed = Some(error),
         }
     }
@@ -85,16 +94,23 @@ pub(super) async fn containers_of(docker: &Docker, run: &str) -> Result<Vec<(Str
 /// When no engine answers, or something does not go away.
 pub async fn remove_run(folder: &RunFolder) -> Result<(), ClusterError> {
     let removed = match connection::connect().await {
-        Ok(docker) => remove(&docker, &folder.run).await,
+        Ok(docker) => remove(&docker, &folder.run).await.map(drop),
         Err(error) => Err(error),
     };
     folder.remove().and(removed)
 }
 
+/// Whether there was anything of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    Something,
+    Nothing,
+}
+
 /// Removes a run's containers, with their volumes, and its network.
-pub(super) async fn remove(docker: &Docker, run: &str) -> Result<(), ClusterError> {
+pub(super) async fn remove(docker: &Docker, run: &str) -> Result<Found, ClusterError> {
     match tokio::time::timeout(GONE_WITHIN, remove_until_nothing_is_left(docker, run)).await {
-        Ok(Ok(())) => Ok(()),
+        Ok(Ok(found)) => Ok(found),
         Ok(Err(error)) => {
             Err(connection::failed(docker, format!("removing run {run} from the engine"), error).await)
         }
@@ -105,24 +121,30 @@ pub(super) async fn remove(docker: &Docker, run: &str) -> Result<(), ClusterErro
     }
 }
 
-/// Looks again after each removal: of a start that was broken off, a container can still be on its way.
-async fn remove_until_nothing_is_left(docker: &Docker, run: &str) -> Result<(), Error> {
+/// Looks again after each removal: of a start that was broken off, a container can still be on its way, and so can be the network, which
+/// every run has and asks for first.
+async fn remove_until_nothing_is_left(docker: &Docker, run: &str) -> Result<Found, Error> {
     let label = format!("{RUN_LABEL}={run}");
     let filter = HashMap::from([("label", vec![label.as_str()])]);
     let containers = ListContainersOptionsBuilder::new().all(true).filters(&filter).build();
     let networks = ListNetworksOptionsBuilder::new().filters(&filter).build();
+    let began = Instant::now();
+    let (mut any, mut network) = (Found::Nothing, Found::Nothing);
     loop {
         let found: Vec<_> = docker.list_containers(Some(containers.clone())).await?;
         let removals = found.iter().filter_map(|container| container.id.as_deref());
         let mut settled = try_join_all(removals.map(|id| remove_container(docker, id))).await?;
         let found = docker.list_networks(Some(networks.clone())).await?;
         for id in found.iter().filter_map(|network| network.id.as_deref()) {
+            network = Found::Something;
             settled.push(is_settled(docker.remove_network(id).await)?);
         }
-        if settled.is_empty() {
-            return Ok(());
+        if !settled.is_empty() {
+            any = Found::Something;
+        } else if network == Found::Something || began.elapsed() > ARRIVES_WITHIN {
+            return Ok(any);
         }
-        if settled.contains(&false) {
+        if settled.is_empty() || settled.contains(&false) {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     }

@@ -235,7 +235,7 @@ impl Cluster for EngineCluster {
             let Self { docker, folder, containers, .. } = *self;
             // What fails here is still there for the removal by label, which tells why.
             join_all(containers.into_values().map(Container::rm)).await;
-            let removed = clean::remove(&docker, &folder.run).await;
+            let removed = clean::remove(&docker, &folder.run).await.map(drop);
             folder.remove().and(removed)
         })
     }
