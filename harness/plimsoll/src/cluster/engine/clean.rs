@@ -126,14 +126,13 @@ pub(super) async fn remove(docker: &Docker, run: &str) -> Result<Found, ClusterE
 async fn remove_until_nothing_is_left(docker: &Docker, run: &str) -> Result<Found, Error> {
     let label = format!("{RUN_LABEL}={run}");
     let filter = HashMap::from([("label", vec![label.as_str()])]);
-    let containers = ListContainersOptionsBuilder::new().all(true).filters(&filter).build();
     let networks = ListNetworksOptionsBuilder::new().filters(&filter).build();
     let began = Instant::now();
     let (mut any, mut network) = (Found::Nothing, Found::Nothing);
     loop {
-        let found: Vec<_> = docker.list_containers(Some(containers.clone())).await?;
-        let removals = found.iter().filter_map(|container| container.id.as_deref());
-        let mut settled = try_join_all(removals.map(|id| remove_container(docker, id))).await?;
+        let found = containers_of(docker, run).await?;
+        let removals = found.iter().map(|(_, id)| remove_container(docker, id));
+        let mut settled = try_join_all(removals).await?;
         let found = docker.list_networks(Some(networks.clone())).await?;
         for id in found.iter().filter_map(|network| network.id.as_deref()) {
             network = Found::Something;
