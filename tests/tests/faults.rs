@@ -387,7 +387,7 @@ fn nodes_that_are_away_end_with_the_run() -> Result<(), Failed> {
 fn what_nobody_saw_is_not_held() -> Result<(), Failed> {
     let before = machine::state();
     let arguments = ["run", "--on", "host", "--json", "-", API_SERVER_AWAY];
-    let ran = command::run(&arguments, 2 * ENDED_WITHIN)?.expect(4)?;
+    let ran = command::run(&arguments, SEVERAL_WITHIN)?.expect(4)?;
     let findings = ran.findings();
     let seen: Vec<_> = findings.iter().filter(|(_, state)| state != "unknown").collect();
     if findings.is_empty() || !seen.is_empty() {
