@@ -23,6 +23,7 @@ pub fn etcd() -> Component {
             "--log-level=warn".into(),
         ],
     )
+    .collecting_seldom()
 }
 
 /// The API server. The endpoint reconciler is off: there is one, and its lease would outlive it. Nodes are not
@@ -56,7 +57,8 @@ pub fn apiserver(address: Ipv4Addr, settings: &ControlPlaneSettings) -> Componen
             "--service-cluster-ip-range=10.96.0.0/16".into(),
             "-v=1".into(),
         ],
-    );
+    )
+    .collecting_seldom();
     component.set([
         (
             "default-not-ready-toleration-seconds",
@@ -90,7 +92,8 @@ pub fn controller_manager(settings: &ControlPlaneSettings) -> Component {
             "--profiling=false".into(),
             "-v=1".into(),
         ],
-    );
+    )
+    .collecting_seldom();
     let number = |number: f64| number.to_string();
     component.set([
         ("node-monitor-grace-period", settings.node_monitor_grace_period.map(duration)),
@@ -140,6 +143,7 @@ pub fn scheduler() -> Component {
             "-v=1".into(),
         ],
     )
+    .collecting_seldom()
 }
 
 #[cfg(test)]

@@ -19,11 +19,19 @@ pub struct Component {
     pub name: &'static str,
     /// Its arguments.
     pub arguments: Vec<String>,
+    /// What it finds in its environment beside what every program finds.
+    pub environment: &'static [(&'static str, &'static str)],
 }
 
 impl Component {
     fn new<const N: usize>(name: &'static str, arguments: [String; N]) -> Self {
-        Self { name, arguments: arguments.into() }
+        Self { name, arguments: arguments.into(), environment: &[] }
+    }
+
+    /// Lets its Go runtime collect garbage less often than it would by itself. For the control plane, whose memory is not the
+    /// node's: a fifth less processor time for a run, and more memory, which stays below what a run is counted with.
+    fn collecting_seldom(self) -> Self {
+        Self { environment: &[("GOGC", "400")], ..self }
     }
 
     /// Adds the flags that have a value.

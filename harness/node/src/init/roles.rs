@@ -121,6 +121,7 @@ pub(super) fn node(config: &InitConfig, role: &NodeConfig, voice: &Voice) -> Res
     supervisor.start(&Component {
         name: "containerd",
         arguments: vec!["--config".into(), format!("{RUN}/containerd.toml")],
+        environment: &[],
     })?;
     let address = match role.address {
         Some(address) => address,

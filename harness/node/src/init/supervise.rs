@@ -80,7 +80,8 @@ impl Supervisor {
         let log = log_file(component.name)?;
         let error_log = log.try_clone().map_err(InitError::context("log"))?;
         let mut command = Command::new(format!("{BIN}/{}", component.name));
-        command.args(&component.arguments).stdin(Stdio::null()).stdout(log).stderr(error_log);
+        command.args(&component.arguments).envs(component.environment.iter().copied());
+        command.stdin(Stdio::null()).stdout(log).stderr(error_log);
         let running = Running { name: component.name.to_owned(), end };
         self.spawn_as(running, &mut command).map(|child| Pid::from_raw(child.id().cast_signed()))
     }
