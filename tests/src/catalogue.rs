@@ -16,6 +16,10 @@ use crate::command;
 /// The longest time in which no run of the catalogue ends.
 const NEXT_WITHIN: Duration = Duration::from_secs(600);
 
+/// A folder in which the evidence of every run is kept, for `plimsoll truth` and `plimsoll myths`; none is kept of runs that were as
+/// they should be if it is not set.
+const EVIDENCE: &str = "PLIMSOLL_TEST_EVIDENCE";
+
 /// What a scenario came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
@@ -54,6 +58,9 @@ impl Catalogue {
     pub fn start(files: &[PathBuf]) -> Result<Self, String> {
         let mut arguments = vec!["run".to_owned(), "--on=host".to_owned(), "--jobs=auto".to_owned()];
         arguments.extend(["--timings", "--json", "-"].map(str::to_owned));
+        if let Ok(folder) = std::env::var(EVIDENCE) {
+            arguments.extend(["--keep-evidence".to_owned(), "--evidence".to_owned(), folder]);
+        }
         arguments.extend(files.iter().map(|file| file.display().to_string()));
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let mut command = command::plimsoll(&arguments)?;

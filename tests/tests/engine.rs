@@ -13,9 +13,12 @@ use plimsoll_tests::{command, engine, needs};
 
 const STEADY: &str = "tests/scenarios/faults/steady.yaml";
 const QUICKSTART: &str = "scenarios/quickstart.yaml";
+const MEMORY: &str = "scenarios/memory";
 const VIOLATED: &str = "tests/scenarios/violated/figures.yaml";
 /// The longest that a run may take to end.
 const ENDED_WITHIN: Duration = Duration::from_secs(180);
+/// The longest that a folder of scenarios may take.
+const SEVERAL_WITHIN: Duration = Duration::from_secs(600);
 /// How many times a run is killed, at moments spread over its life.
 const KILLS: u32 = 8;
 /// How many times one is interrupted.
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
     let mut trials = vec![
         // First, since the image of the bundle, which stays, is made by the first run.
         Trial::test("the_quickstart_holds", the_quickstart_holds),
+        Trial::test("memory_scenarios_hold_side_by_side", memory_scenarios_hold_side_by_side),
         Trial::test("what_is_wrong_is_violated", what_is_wrong_is_violated),
         Trial::test("a_run_changes_nothing_of_the_machine", a_run_changes_nothing_of_the_machine),
         Trial::test("interrupted_it_cleans_up_by_itself", interrupted_it_cleans_up_by_itself),
@@ -87,6 +91,14 @@ fn the_quickstart_holds() -> Result<(), Failed> {
         return Ok(());
     }
     Err(format!("the engine was not chosen, or the choice was not told:\n{}", ran.errors).into())
+}
+
+/// Several clusters on one engine do not meet, and each shows what its snapshot says, which was taken on the machine itself.
+fn memory_scenarios_hold_side_by_side() -> Result<(), Failed> {
+    let before = Before::now()?;
+    command::run(&["run", "--on", "engine", "--jobs", "auto", "--quiet", MEMORY], SEVERAL_WITHIN)?
+        .expect(0)?;
+    before.still()
 }
 
 fn what_is_wrong_is_violated() -> Result<(), Failed> {
