@@ -372,9 +372,13 @@ fn gpus_fail_and_are_mended_and_programs_use_them() {
   - gpu: {device: 1, do: fail}
   - gpu: {device: 1, do: heal}
   - observe: 1s
+  - wait: {for: allocatable, resource: plimsoll.dev/gpu-memory, count: 0, within: 9s}
   expect: {survive: [neighbour]}
 ";
     let plan = plan(spec);
+    let waits =
+        Until::Allocatable { node: "worker".into(), resource: "plimsoll.dev/gpu-memory".into(), amount: 0 };
+    assert!(matches!(&plan.steps[4].action, Action::Wait(wait) if wait.until == waits));
     let arguments = |name: &str| -> Vec<String> {
         let container = &plan.workloads[name].objects[0].object["spec"]["containers"][0];
         assert_eq!(container["image"], plimsoll::plan::GPU_HOG_IMAGE);
@@ -390,6 +394,15 @@ fn gpus_fail_and_are_mended_and_programs_use_them() {
         ("device: 1, do: heal", "device: 1, do: heal, xid: 48", Code::E0010),
         ("gpus: {simulated: {count: 2, memory: 16Gi}}", "labels: {a: b}", Code::E0022),
         ("gpuBystander: {", "fill: {memory: {amount: 1Mi}}, gpuBystander: {", Code::E0010),
+        ("resource: plimsoll.dev/gpu-memory, count: 0", "resource: nvidia.com/gpu, count: 0", Code::E0022),
+        ("resource: plimsoll.dev/gpu-memory, count: 0", "count: 0", Code::E0004),
+        ("memory, count: 0, within", "memory, within", Code::E0004),
+        ("memory, count: 0, within", "memory, count: 0, taint: a, within", Code::E0010),
+        (
+            "for: allocatable, resource: plimsoll.dev/gpu-memory, count: 0",
+            "for: evictions, resource: a/b",
+            Code::E0010,
+        ),
     ] {
         let wrong = lower(&load(&spec.replace(from, to), &Files::new())).expect_err(to);
         assert!(wrong.list.iter().any(|diagnostic| diagnostic.code == code), "{to}: {wrong}");

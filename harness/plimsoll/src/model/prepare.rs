@@ -423,6 +423,7 @@ impl Prepared {
                 never("pods that are told to go by others than the kubelet are not modelled".to_owned())
             }
             Until::Drained { .. } => never("drains are not modelled".to_owned()),
+            Until::Allocatable { resource, .. } => never(format!("{resource} is not modelled")),
             Until::Condition { node, condition, raised } => {
                 match plimsoll_eviction::signal::NodeCondition::from_name(condition) {
                     Some(known) => PreparedUntil::Condition {

@@ -12,4 +12,5 @@ mod world;
 
 pub use observation::*;
 pub use recorder::{Facts, Recorder};
+pub(crate) use world::allocatable;
 pub use world::{World, workload_of};

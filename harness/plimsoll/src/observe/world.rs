@@ -63,6 +63,11 @@ fn last_words(log: &str) -> Vec<String> {
     last.iter().map(|line| line.chars().take(WORDS_AT_MOST).collect()).collect()
 }
 
+/// How much of an extended resource a node has to give to pods, as its status says; none where its kubelet does not offer it.
+pub(crate) fn allocatable(node: &Node, resource: &str) -> Option<u64> {
+    node.status.as_ref()?.allocatable.as_ref()?.get(resource)?.0.parse().ok()
+}
+
 impl World {
     /// Takes in one fact.
     pub fn apply(&mut self, at: Timestamp, fact: &Fact) {
@@ -271,6 +276,13 @@ impl World {
             Until::ConditionStatus { node, condition, status: wanted } => {
                 let is = self.nodes.get(node).and_then(|node| status(node, condition)).unwrap_or("absent");
                 if is == wanted { Ok(()) } else { Err(format!("{condition} of {node} is {is}")) }
+            }
+            Until::Allocatable { node, resource, amount } => {
+                match self.nodes.get(node).and_then(|node| allocatable(node, resource)) {
+                    Some(is) if is == u64::from(*amount) => Ok(()),
+                    Some(is) => Err(format!("{node} has {is} of {resource} to give")),
+                    None => Err(format!("{node} offers no {resource}")),
+                }
             }
             Until::Taint { node, key, effect, present } => self.taint(node, key, effect.as_deref(), *present),
             Until::ZoneTaint { zone, key, effect, count, present } => {
@@ -528,6 +540,24 @@ mod tests {
         world.apply(Timestamp::UNIX_EPOCH, &Fact::PodDeleted(pod));
         world.apply(Timestamp::UNIX_EPOCH, &with("b", json!({})));
         assert_eq!(world.is_so(&until, &plan()), Ok(()));
+    }
+
+    #[test]
+    fn what_a_node_has_to_give_is_what_its_status_says() {
+        let mut world = World::default();
+        let until =
+            |amount| Until::Allocatable { node: "worker".into(), resource: "nvidia.com/gpu".into(), amount };
+        let node = |allocatable: serde_json::Value| {
+            let node = json!({"metadata": {"name": "worker"}, "status": {"allocatable": allocatable}});
+            Fact::Node(Box::new(serde_json::from_value(node).expect("a node")))
+        };
+        world.apply(Timestamp::UNIX_EPOCH, &node(json!({"cpu": "2"})));
+        assert_eq!(world.is_so(&until(0), &plan()), Err("worker offers no nvidia.com/gpu".into()));
+        world.apply(Timestamp::UNIX_EPOCH, &node(json!({"nvidia.com/gpu": "8"})));
+        assert_eq!(world.is_so(&until(8), &plan()), Ok(()));
+        assert_eq!(world.is_so(&until(0), &plan()), Err("worker has 8 of nvidia.com/gpu to give".into()));
+        world.apply(Timestamp::UNIX_EPOCH, &node(json!({"nvidia.com/gpu": "0"})));
+        assert_eq!(world.is_so(&until(0), &plan()), Ok(()));
     }
 
     #[test]

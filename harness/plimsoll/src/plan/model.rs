@@ -513,6 +513,15 @@ pub enum Until {
         /// How many.
         count: u32,
     },
+    /// So much of an extended resource can be given to pods of a node now, as its status says.
+    Allocatable {
+        /// The node.
+        node: String,
+        /// Such as `nvidia.com/gpu`.
+        resource: String,
+        /// How much exactly.
+        amount: u32,
+    },
 }
 
 /// One line of `expect:`.

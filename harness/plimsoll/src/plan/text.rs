@@ -323,6 +323,9 @@ fn until(until: &Until) -> String {
             }
         }
         Until::Drained { node, count } => format!("drains of {node} that are over reach {count}"),
+        Until::Allocatable { node, resource, amount } => {
+            format!("{amount} of {resource} are allocatable on {node}")
+        }
         Until::Evictions(count) => format!("evictions reach {count}"),
         Until::Rejections(count) => format!("rejections reach {count}"),
         Until::OomKills(count) => format!("OOM kills reach {count}"),

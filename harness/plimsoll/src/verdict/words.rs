@@ -178,6 +178,9 @@ pub fn until(until: &Until) -> String {
             let off = if *present { "" } else { " to be taken off" };
             format!("the taint {taint} of {nodes} of zone {zone}{off}")
         }
+        Until::Allocatable { node, resource, amount } => {
+            format!("{amount} of {resource} to be allocatable on {node}")
+        }
         Until::Drained { node, count: number } => {
             format!("{} of {node} to be over", count(*number as usize, "drain"))
         }

@@ -8,11 +8,11 @@ use plimsoll_eviction::threshold::ThresholdConfiguration;
 use super::cluster::Node;
 use super::context::Findings;
 use super::steps::one_node;
-use crate::plan::{Action, GpuChange, GpuConfig, Resource};
+use crate::plan::{Action, GpuChange, GpuConfig, Resource, Until};
 use crate::scenario::format::document::NodeSpec;
 use crate::scenario::format::fill::GpuBystander;
 use crate::scenario::format::gpu::GpuEviction;
-use crate::scenario::format::step::GpuStep;
+use crate::scenario::format::step::{GpuStep, Wait};
 use crate::scenario::format::workload::Workload;
 use crate::scenario::tree::{Mark, shortened};
 use crate::scenario::{Code, Located};
@@ -163,6 +163,31 @@ pub(super) fn step(written: &GpuStep, step: Mark, nodes: &[Node], findings: &mut
     }
     let xid = written.xid.as_ref().map_or(FELL_OFF_THE_BUS, |xid| u64::from(xid.0));
     Some(Action::Gpu { node, device, change, xid: (change == GpuChange::Fail).then_some(xid) })
+}
+
+/// A wait for what a kubelet says can be given to pods of an extended resource.
+pub(super) fn allocatable_wait(
+    wait: &Wait,
+    step: Mark,
+    nodes: &[Node],
+    findings: &mut Findings,
+) -> Option<Until> {
+    let node = one_node(wait.node.as_ref(), step, nodes, findings);
+    if wait.resource.is_none() {
+        let help = format!("add `resource: {RESOURCE}`");
+        findings.say_with_help(Code::E0004, wait.until.mark, "which resource?", help);
+    }
+    if wait.count.is_none() {
+        findings.say_with_help(Code::E0004, wait.until.mark, "how much of it?", "add `count: 0`");
+    }
+    let (node, resource, amount) = (node?, wait.resource.as_ref()?, wait.count.as_ref()?);
+    let offers = nodes.iter().find(|own| own.plan.name == node).and_then(|own| own.plan.gpus.as_ref());
+    if offers.is_none_or(|gpus| gpus.resource != resource.value) {
+        let message = format!("{node} has no GPUs that are offered as {}", shortened(&resource.value));
+        findings.say(Code::E0022, resource.mark, message);
+        return None;
+    }
+    Some(Until::Allocatable { node, resource: resource.value.clone(), amount: amount.0 })
 }
 
 /// What is wrong with a workload that fills GPU memory: it must have a GPU, and be able to get one.

@@ -246,6 +246,7 @@ fn until(
         WaitFor::Drained => {
             Until::Drained { node: one_node(wait.node.as_ref(), step, nodes, findings)?, count: counted() }
         }
+        WaitFor::Allocatable => super::gpus::allocatable_wait(wait, step, nodes, findings)?,
     })
 }
 
@@ -277,17 +278,22 @@ fn check_wait_fields(wait: &WrittenWait, findings: &mut Findings) {
     let of_zone = what == WaitFor::Taint && wait.zone.is_some();
     let counts = of_zone
         || matches!(what, WaitFor::Evictions | WaitFor::Rejections | WaitFor::OomKills | WaitFor::Drained);
+    let of_resource = what == WaitFor::Allocatable;
     let of_condition = what == WaitFor::Condition;
     let of_taint = what == WaitFor::Taint;
     let fields = [
         ("pods", wait.pods.as_ref().map(|field| field.key), of_pods),
-        ("count", wait.count.as_ref().map(|field| field.key), counts),
+        ("count", wait.count.as_ref().map(|field| field.key), counts || of_resource),
+        ("resource", wait.resource.as_ref().map(|field| field.key), of_resource),
         ("condition", wait.condition.as_ref().map(|field| field.key), of_condition),
         ("is", wait.state.as_ref().map(|field| field.key), of_condition || of_taint),
         (
             "node",
             wait.node.as_ref().map(|field| field.key),
-            of_condition || of_taint && !of_zone || matches!(what, WaitFor::Gone | WaitFor::Drained),
+            of_condition
+                || of_taint && !of_zone
+                || of_resource
+                || matches!(what, WaitFor::Gone | WaitFor::Drained),
         ),
         ("zone", wait.zone.as_ref().map(|field| field.key), of_taint),
     ];
@@ -305,7 +311,7 @@ fn check_wait_fields(wait: &WrittenWait, findings: &mut Findings) {
             "add `condition: MemoryPressure`",
         );
     }
-    if let Some(count) = wait.count.as_ref().filter(|count| count.0 == 0) {
+    if let Some(count) = wait.count.as_ref().filter(|count| count.0 == 0 && !of_resource) {
         findings.say(Code::E0006, count.mark, "waits for 0, which is so already: expected at least 1");
     }
 }

@@ -62,7 +62,7 @@ pub struct Wait {
     /// Whose pods, for Running, Ready, Filled, Terminating and Gone. Left out: everything that was started so far.
     pub pods: Option<Located<Names>>,
     /// How many at least, for evictions, rejections, oomKills and Drained, counted from the start of the run; for a taint of a
-    /// zone, how many of its nodes. Default 1.
+    /// zone, how many of its nodes. Default 1. For allocatable how much exactly, and it has no default.
     pub count: Option<Located<Count>>,
     /// Which node condition, for condition, such as `MemoryPressure` or `Ready`.
     pub condition: Option<Located<String>>,
@@ -74,7 +74,9 @@ pub struct Wait {
     /// to be unknown, as those of a node are of which nothing is heard.
     #[serde(rename = "is")]
     pub state: Option<Located<ConditionState>>,
-    /// Whose condition, taint or drain; left out: the only node's. For Gone: only pods on this node are waited for.
+    /// Which extended resource, for allocatable, such as `nvidia.com/gpu`.
+    pub resource: Option<Located<String>>,
+    /// Whose condition, taint, drain or allocatable; left out: the only node's. For Gone: only pods on this node are waited for.
     pub node: Option<Located<String>>,
     /// For taint, in place of `node`: of this zone of hollow nodes so many must have it (`count`), or, having had it, none any more.
     pub zone: Option<Located<String>>,
@@ -113,6 +115,9 @@ pub enum WaitFor {
     Taint,
     /// So many drains of a node are over.
     Drained,
+    /// So much of an extended resource can be given to pods of a node, as its kubelet says: what is on unhealthy devices is no part of it.
+    #[serde(rename = "allocatable")]
+    Allocatable,
 }
 
 impl WaitFor {
@@ -131,6 +136,7 @@ impl WaitFor {
             Self::Condition => "condition",
             Self::Taint => "taint",
             Self::Drained => "Drained",
+            Self::Allocatable => "allocatable",
         }
     }
 }
