@@ -112,20 +112,22 @@ pub fn device(device: &CudaDevice, facts: Option<&Facts>, declaration: &Declarat
         ),
     });
     let no_nvml = "NVML does not say";
-    let ecc = facts.and_then(|facts| facts.ecc);
-    checks.push(match ecc {
-        Some(on) => Check::of("ECC is on", on, if on { "on" } else { "off" }, "on"),
-        None => Check::impossible("ECC is on", no_nvml, "on"),
-    });
-    checks.push(match facts.and_then(|facts| facts.ecc_uncorrected) {
-        Some(errors) => Check::of(
-            "no uncorrected ECC errors",
-            errors == 0,
-            errors.to_string(),
-            "0 since the driver was loaded",
-        ),
-        None => Check::impossible("no uncorrected ECC errors", no_nvml, "0 since the driver was loaded"),
-    });
+    if has_ecc(&device.name) {
+        let ecc = facts.and_then(|facts| facts.ecc);
+        checks.push(match ecc {
+            Some(on) => Check::of("ECC is on", on, if on { "on" } else { "off" }, "on"),
+            None => Check::impossible("ECC is on", no_nvml, "on"),
+        });
+        checks.push(match facts.and_then(|facts| facts.ecc_uncorrected) {
+            Some(errors) => Check::of(
+                "no uncorrected ECC errors",
+                errors == 0,
+                errors.to_string(),
+                "0 since the driver was loaded",
+            ),
+            None => Check::impossible("no uncorrected ECC errors", no_nvml, "0 since the driver was loaded"),
+        });
+    }
     checks.push(match facts.and_then(|facts| facts.processes.as_ref()) {
         Some(processes) => {
             let pids: Vec<String> = processes.iter().map(|process| process.pid.to_string()).collect();
@@ -141,6 +143,17 @@ pub fn device(device: &CudaDevice, facts: Option<&Facts>, declaration: &Declarat
         None => Check::impossible("nobody else uses it", no_nvml, "nobody"),
     });
     checks.into_iter().map(|check| check.on(&device.uuid)).collect()
+}
+
+/// Whether a card can have ECC, as far as it is known: of a card that is not among the known ones it is expected.
+fn has_ecc(name: &str) -> bool {
+    cards::find(name).is_none_or(|card| card.ecc)
+}
+
+/// What is said of a card that has no ECC.
+pub fn no_ecc(device: &CudaDevice) -> Option<String> {
+    let card = cards::find(&device.name).filter(|card| !card.ecc)?;
+    Some(format!("ECC of {} [{}]: a card of its kind has none ({})", device.name, device.uuid, card.source))
 }
 
 /// Whether the driver answers the list of calls as the workloads rely on.
@@ -380,8 +393,16 @@ pub fn isolation(alone: &Ran, beside: &Ran, filler: &Ran) -> Vec<Check> {
     vec![right, paced]
 }
 
-/// Whether errors were counted while all this was done.
-pub fn errors_meanwhile(before: Option<&Facts>, after: Option<&Told<Facts>>) -> Check {
+/// Whether errors were counted while all this was done. A card that has no ECC must still be there.
+pub fn errors_meanwhile(name: &str, before: Option<&Facts>, after: Option<&Told<Facts>>) -> Check {
+    if !has_ecc(name) {
+        let (name, wanted) = ("the device is still there", "an answer from NVML");
+        return match after {
+            Some(Told::Said(_)) => Check::of(name, true, "NVML knows it", wanted),
+            Some(Told::Failed(why)) => Check::of(name, false, why, wanted),
+            None => Check::impossible(name, "NVML does not say", wanted),
+        };
+    }
     let (name, wanted) = ("no ECC errors meanwhile", "as many as before");
     let counted = |facts: &Facts| Some((facts.ecc_uncorrected?, facts.ecc_corrected?));
     match (before.and_then(counted), after) {
@@ -437,8 +458,17 @@ pub fn offered(resource: &str, seen: Result<Offered, String>, wanted: Option<u64
 }
 
 /// What is said when no cluster was asked about the node.
-pub const KUBELET_NOT_ASKED: &str =
-    "what the kubelet advertises, and whether it takes a faulty device out of service";
+pub const KUBELET_NOT_ASKED: &str = "what the kubelet advertises (--context)";
+/// What is said when no node was booted to have a faulty device.
+pub const DEVICE_HEALTH: &str = "whether the kubelet takes a faulty device out of service (--on host)";
+/// What is said of it on real devices.
+pub const NO_FAULT: &str =
+    "whether the kubelet takes a faulty device out of service: no fault can be injected into a real device";
+/// What is said when no node was booted to be short of GPU memory.
+pub const GPU_PRESSURE: &str = "eviction of pods for GPU memory (--on host)";
+/// What is said when no node was booted to be short of memory of its own.
+pub const MEMORY_PRESSURE: &str =
+    "eviction of pods for the node's own memory while GPUs are in use (--on host, from level standard on)";
 
 /// What is no part of an acceptance, or was not declared.
 pub fn not_checked(declaration: &Declaration) -> Vec<String> {
@@ -456,7 +486,9 @@ pub fn not_checked(declaration: &Declaration) -> Vec<String> {
     sentences.extend(
         [
             KUBELET_NOT_ASKED,
-            "eviction of pods for GPU memory",
+            DEVICE_HEALTH,
+            GPU_PRESSURE,
+            MEMORY_PRESSURE,
             "Xid errors in the kernel's log",
             "links between devices (NVLink, PCIe), power and temperature",
         ]

@@ -29,7 +29,25 @@ pub struct Work {
     pub beside: Duration,
 }
 
+/// What a level comes to for a node that is booted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pressure {
+    /// Whether its own memory runs low, too, and not only that of its GPUs.
+    pub of_memory: bool,
+    /// How often all of it is done.
+    pub rounds: u32,
+}
+
 impl Level {
+    /// What it comes to for a node that is booted.
+    pub fn pressure(self) -> Pressure {
+        match self {
+            Level::Quick => Pressure { of_memory: false, rounds: 1 },
+            Level::Standard => Pressure { of_memory: true, rounds: 1 },
+            Level::BurnIn => Pressure { of_memory: true, rounds: 3 },
+        }
+    }
+
     /// What it comes to.
     pub fn work(self) -> Work {
         let seconds = Duration::from_secs;

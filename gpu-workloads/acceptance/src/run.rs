@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use plimsoll_gpu_hog::inventory::{CudaDevice, Inventory, Told};
+pub use plimsoll_gpu_hog::inventory::Inventory;
+use plimsoll_gpu_hog::inventory::{CudaDevice, Told};
 use plimsoll_gpu_hog::management::Facts;
 use plimsoll_hog::report::{Kind, Report};
 use rustix::process::Signal;
@@ -54,7 +55,7 @@ pub fn accept(
 ) -> Result<Acceptance, RunError> {
     let (began, started) = (Timestamp::now(), Instant::now());
     let node = Node { hog, declaration, work: level.work() };
-    let before = node.inventory()?;
+    let before = inventory(hog)?;
     let mut checks: Vec<Check> = Vec::new();
     let mut say = |made: Vec<Check>| {
         made.iter().for_each(&mut *tell);
@@ -66,6 +67,9 @@ pub fn accept(
         node.device(device, facts(&before, device), &mut say)?;
     }
     let outcome = Acceptance::outcome(&checks);
+    let mut not_checked = judge::not_checked(declaration);
+    let devices = before.cuda.said().into_iter().flat_map(|cuda| &cuda.devices);
+    not_checked.extend(devices.filter_map(judge::no_ecc));
     Ok(Acceptance {
         v: VERSION,
         stamp: before.stamp,
@@ -74,8 +78,19 @@ pub fn accept(
         seconds: started.elapsed().as_secs_f64(),
         outcome,
         checks,
-        not_checked: judge::not_checked(declaration),
+        not_checked,
     })
+}
+
+/// What devices there are.
+///
+/// # Errors
+///
+/// When the hog can not be run, or does not say.
+pub fn inventory(hog: &Hog) -> Result<Inventory, RunError> {
+    let program = || hog.program.display().to_string();
+    let ran = hog.run(&["devices"], LIMIT).map_err(|source| RunError::Hog { program: program(), source })?;
+    ran.read().into_iter().next().ok_or_else(|| RunError::Inventory { program: program(), why: ran.why() })
 }
 
 /// What NVML says of the device that CUDA sees.
@@ -112,11 +127,7 @@ impl Node<'_> {
     }
 
     fn inventory(&self) -> Result<Inventory, RunError> {
-        let ran = self.run(&["devices"], LIMIT)?;
-        ran.read().into_iter().next().ok_or_else(|| RunError::Inventory {
-            program: self.hog.program.display().to_string(),
-            why: ran.why(),
-        })
+        inventory(self.hog)
     }
 
     /// Everything about one device.
@@ -151,7 +162,7 @@ impl Node<'_> {
         let after = self.inventory()?;
         let lost = Told::Failed("NVML does not know the device any more".to_owned());
         let after = told(&after, device).or(after.nvml.said().map(|_| &lost));
-        say(vec![judge::errors_meanwhile(before, after)]);
+        say(vec![judge::errors_meanwhile(&device.name, before, after)]);
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use plimsoll_gpu_hog::inventory::{Cuda, CudaDevice, Inventory, Nvml, Told};
 use plimsoll_gpu_hog::management::{Facts, Process};
 use serde_json::{Value, json};
 
+const H100: &str = "NVIDIA H100 80GB HBM3";
 const GI: u64 = 1 << 30;
 const TOTAL: u64 = 80 * GI;
 
@@ -304,15 +305,40 @@ fn what_a_killed_process_held_comes_back() {
 #[test]
 fn errors_that_are_counted_meanwhile_speak_against_it() {
     let after = |corrected| Told::Said(Facts { ecc_corrected: Some(corrected), ..facts() });
-    assert_eq!(judge::errors_meanwhile(Some(&facts()), Some(&after(0))).outcome, Outcome::Passed);
+    assert_eq!(judge::errors_meanwhile(H100, Some(&facts()), Some(&after(0))).outcome, Outcome::Passed);
     assert_outcome(
-        &judge::errors_meanwhile(Some(&facts()), Some(&after(4))),
+        &judge::errors_meanwhile(H100, Some(&facts()), Some(&after(4))),
         Outcome::Failed,
         "4 corrected more",
     );
     let lost = Told::Failed("lost".into());
-    assert_outcome(&judge::errors_meanwhile(Some(&facts()), Some(&lost)), Outcome::Failed, "lost");
-    assert_eq!(judge::errors_meanwhile(None, Some(&after(0))).outcome, Outcome::CouldNotCheck);
+    assert_outcome(&judge::errors_meanwhile(H100, Some(&facts()), Some(&lost)), Outcome::Failed, "lost");
+    assert_eq!(judge::errors_meanwhile(H100, None, Some(&after(0))).outcome, Outcome::CouldNotCheck);
+}
+
+#[test]
+fn a_card_that_has_no_ecc_does_not_fail_for_want_of_it() {
+    let without = Facts { ecc: None, ecc_uncorrected: None, ecc_corrected: None, ..facts() };
+    let gaming = card("NVIDIA GeForce RTX 3090", 24 * GI);
+    let checks = judge::device(&gaming, Some(&without), &Declaration::default());
+    assert!(judge::all_passed(&checks), "{checks:?}");
+    assert!(checks.iter().all(|check| !check.name.contains("ECC")), "{checks:?}");
+    let said = judge::no_ecc(&gaming).unwrap();
+    assert!(said.contains("NVIDIA GeForce RTX 3090 [GPU-1]: a card of its kind has none"), "{said}");
+    let after = Told::Said(without.clone());
+    let there = judge::errors_meanwhile(&gaming.name, Some(&without), Some(&after));
+    assert_outcome(&there, Outcome::Passed, "NVML knows it");
+    let lost = Told::Failed("lost".into());
+    let there = judge::errors_meanwhile(&gaming.name, Some(&without), Some(&lost));
+    assert_outcome(&there, Outcome::Failed, "lost");
+    assert_eq!(judge::errors_meanwhile(&gaming.name, None, None).outcome, Outcome::CouldNotCheck);
+    // Of one that should have it, or of which nothing is known, silence is no answer.
+    for name in [H100, "Some card"] {
+        let checks = judge::device(&card(name, TOTAL), Some(&without), &Declaration::default());
+        let ecc = checks.iter().find(|check| check.name == "ECC is on").unwrap();
+        assert_outcome(ecc, Outcome::CouldNotCheck, "NVML does not say");
+        assert_eq!(judge::no_ecc(&card(name, TOTAL)), None);
+    }
 }
 
 #[test]
