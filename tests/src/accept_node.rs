@@ -1,4 +1,5 @@
 //! `plimsoll accept-node` about the node of a run: a node that is accepted is told to its cluster, and one that is not stays as it is.
+//! And about a node that it boots itself: one that is configured well is accepted, and one that is not is found out.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,6 +13,8 @@ const SCENARIO: &str = "tests/scenarios/accept/joins.yaml";
 const RUN_WITHIN: Duration = Duration::from_secs(450);
 /// The longest that an acceptance may take.
 const ACCEPTED_WITHIN: Duration = Duration::from_secs(180);
+/// The longest that an acceptance may take that boots nodes.
+const BOOTED_WITHIN: Duration = Duration::from_secs(600);
 /// The longest that the node's devices may take to be offered.
 const OFFERED_WITHIN: Duration = Duration::from_secs(120);
 
@@ -31,14 +34,70 @@ pub fn an_accepted_node_is_told_to_its_cluster() -> Result<(), String> {
     ran.expect(0).map(drop)
 }
 
+/// Boots a node with the devices of a simulated machine, as it is configured and then as it must not be.
+///
+/// # Errors
+/// With what was said instead of what was expected.
+pub fn a_booted_node_is_put_under_pressure() -> Result<(), String> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    describe(folder.path())?;
+    let good = "memory: 1Gi
+kubelet: {evictionHard: {memory.available: 200Mi}, nodeStatusUpdateFrequency: 2s}
+gpuEviction: {evictionHard: {gpu.memory.available: 4Gi}, interval: 2s, evictionPressureTransitionPeriod: 5s}
+";
+    let ran = on_host(folder.path(), good, &["--level", "standard"])?.expect(0)?;
+    for name in [OVER_REQUEST, OWN_MEMORY, FAULTY, MENDED, RUNS_ON] {
+        passed(&ran, "passed ", name)?;
+    }
+    // A pod is faster than the evictor looks, the kubelet is to answer at once, and no pod is evicted before the kernel kills.
+    let bad = "memory: 1Gi
+kubelet: {evictionHard: {memory.available: 1Mi}, nodeStatusUpdateFrequency: 2s}
+gpuEviction: {evictionHard: {gpu.memory.available: 1Gi}, interval: 10s}
+";
+    let wrong = ["--level", "standard", "--gpu-rate", "100Gi/s", "--health-within", "1ms"];
+    let ran = on_host(folder.path(), bad, &wrong)?.expect(1)?;
+    for name in [OVER_REQUEST, OWN_MEMORY, FAULTY, MENDED] {
+        passed(&ran, "FAILED ", name)?;
+    }
+    passed(&ran, "passed ", RUNS_ON)
+}
+
+const OVER_REQUEST: &str = "a pod over its request leaves before a GPU is full, and nobody else";
+const OWN_MEMORY: &str = "the node evicts for its own memory while GPUs are in use, and nobody on them";
+const FAULTY: &str = "the kubelet takes a faulty device out of service";
+const MENDED: &str = "the kubelet takes a mended device back into service";
+const RUNS_ON: &str = "a pod on a faulty device runs on";
+
+/// Whether a check went so.
+fn passed(ran: &Ran, how: &str, name: &str) -> Result<(), String> {
+    let is_it = |line: &&str| line.contains(how) && line.contains(name);
+    match ran.output.lines().find(is_it) {
+        Some(_) => Ok(()),
+        None => Err(format!("`{name}` is not `{}` in\n{}", how.trim(), ran.output)),
+    }
+}
+
+fn on_host(folder: &Path, configuration: &str, more: &[&str]) -> Result<Ran, String> {
+    let file = folder.join("configuration.yaml");
+    std::fs::write(&file, configuration).map_err(|error| error.to_string())?;
+    let programs = programs()?;
+    let mut command = command::plimsoll(&["accept-node", "--bandwidth", "5", "--on", "host"])?;
+    command
+        .arg("--hog")
+        .arg(programs.join("plimsoll-gpu-hog"))
+        .arg("--cuda-library")
+        .arg(programs.join("libplimsoll-simulated-driver.so"))
+        .env("PLIMSOLL_SIMULATED_NODE", folder)
+        .arg("--configuration")
+        .arg(&file)
+        .arg("--evidence")
+        .arg(folder.join("evidence"))
+        .args(more);
+    command::start(command)?.ended(BOOTED_WITHIN)
+}
+
 fn accept_while_it_runs(kubeconfig: &Path, folder: &Path) -> Result<(), String> {
-    let device = json!({
-        "name": "NVIDIA H100 80GB HBM3", "uuid": "GPU-5107a7ed-0000-4000-8000-000000000000", "memory": 85_017_493_504_u64,
-        "memoryBandwidth": 40_u64 << 40, "multiprocessors": 132, "computeCapability": [9, 0],
-        "busId": "00000000:18:00.0", "ecc": true,
-    });
-    let node = json!({"driverVersion": "580.159.03", "cudaVersion": 13_000, "devices": [device]});
-    std::fs::write(folder.join("node.json"), node.to_string()).map_err(|error| error.to_string())?;
+    describe(folder)?;
     let deadline = Instant::now() + OFFERED_WITHIN;
     // The devices are offered once the plugin has registered. Without more it changes nothing of a node with simulated devices.
     let untold = loop {
@@ -59,6 +118,17 @@ fn accept_while_it_runs(kubeconfig: &Path, folder: &Path) -> Result<(), String> 
     let told = accept(kubeconfig, folder, &["--offered", "8", "--even-simulated"])?.expect(0)?;
     contains(&told, "worker: has the label example.com/accepted=yes")?;
     contains(&told, "worker: has lost the taint example.com/new")
+}
+
+/// Describes a machine with one card.
+fn describe(folder: &Path) -> Result<(), String> {
+    let device = json!({
+        "name": "NVIDIA H100 80GB HBM3", "uuid": "GPU-5107a7ed-0000-4000-8000-000000000000", "memory": 85_017_493_504_u64,
+        "memoryBandwidth": 40_u64 << 40, "multiprocessors": 132, "computeCapability": [9, 0],
+        "busId": "00000000:18:00.0", "ecc": true,
+    });
+    let node = json!({"driverVersion": "580.159.03", "cudaVersion": 13_000, "devices": [device]});
+    std::fs::write(folder.join("node.json"), node.to_string()).map_err(|error| error.to_string())
 }
 
 fn accept(kubeconfig: &Path, folder: &Path, more: &[&str]) -> Result<Ran, String> {

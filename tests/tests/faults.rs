@@ -78,6 +78,9 @@ fn main() -> ExitCode {
         Trial::test("an_accepted_node_is_told_to_its_cluster", || {
             accept_node::an_accepted_node_is_told_to_its_cluster().map_err(Failed::from)
         }),
+        Trial::test("a_booted_node_is_put_under_pressure", || {
+            accept_node::a_booted_node_is_put_under_pressure().map_err(Failed::from)
+        }),
         Trial::test("a_killed_kubelet_is_no_pass", || a_killed_component_is_no_pass("kubelet")),
         Trial::test("a_killed_api_server_is_no_pass", || a_killed_component_is_no_pass("kube-apiserver")),
         Trial::test("a_killed_containerd_is_no_pass", || a_killed_component_is_no_pass("containerd")),

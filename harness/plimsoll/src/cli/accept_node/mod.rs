@@ -1,19 +1,23 @@
 //! `accept-node`.
 
 mod cluster;
+mod on_host;
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use plimsoll_acceptance::declaration::{Declaration, Version};
 use plimsoll_acceptance::judge;
 use plimsoll_acceptance::level::Level;
 use plimsoll_acceptance::program::Hog;
-use plimsoll_acceptance::report::{Acceptance, Outcome, line};
-use plimsoll_acceptance::run::accept;
+use plimsoll_acceptance::report::{Acceptance, Check, Outcome, line};
+use plimsoll_acceptance::run::{accept, inventory};
 use plimsoll_hog::quantity::{Unit, parse_amount};
 
 use self::cluster::{ClusterArguments, ClusterNode};
+use self::on_host::{HostArguments, OnHost};
+use super::check::bad_input;
 use super::{Exit, print, runtime};
 use crate::whole_file::WholeFile;
 
@@ -23,6 +27,7 @@ Examples:
   plimsoll accept-node
   plimsoll accept-node --level standard --devices 8 --product 'NVIDIA H100 80GB HBM3' --driver 580 --cuda 12.4
   plimsoll accept-node --level burn-in --junit acceptance.xml --json acceptance.json
+  plimsoll accept-node --on host --configuration node.yaml
   plimsoll accept-node --context fleet --node worker-3 --label example.com/accepted=yes --remove-taint example.com/new
 
 Cards are filled to the end, and their multiprocessors kept at work: run it on a node that does nothing else. Settings of
@@ -72,6 +77,8 @@ pub(super) struct AcceptNodeArguments {
     json: Option<PathBuf>,
     #[command(flatten)]
     cluster: ClusterArguments,
+    #[command(flatten)]
+    host: HostArguments,
     /// Say only what it came to
     #[arg(long, short)]
     quiet: bool,
@@ -128,6 +135,10 @@ pub(super) fn accept_node(arguments: &AcceptNodeArguments) -> Exit {
         Ok(node) => node,
         Err(error) => return could_not_run(&error),
     };
+    let host = match OnHost::new(&arguments.host, level) {
+        Ok(host) => host,
+        Err(error) => return bad_input(&error),
+    };
     let accepted = accept(&hog, &declaration, level, &mut |check| {
         if !arguments.quiet {
             show(&line(check));
@@ -137,6 +148,23 @@ pub(super) fn accept_node(arguments: &AcceptNodeArguments) -> Exit {
         Ok(acceptance) => acceptance,
         Err(error) => return could_not_run(&error.to_string()),
     };
+    if let Some(host) = &host {
+        let mut tell = |check: &Check| {
+            if !arguments.quiet {
+                show(&line(check));
+            }
+        };
+        let began = Instant::now();
+        let devices = inventory(&hog).map_err(|error| error.to_string());
+        let done =
+            devices.and_then(|devices| runtime.block_on(host.accept(&devices, &mut acceptance, &mut tell)));
+        acceptance.seconds += began.elapsed().as_secs_f64();
+        match done {
+            Ok(Exit::Interrupted) => return Exit::Interrupted,
+            Ok(_) => {}
+            Err(error) => return could_not_run(&error),
+        }
+    }
     if let Some(node) = &node {
         let check = runtime.block_on(node.offers(acceptance.devices()));
         if !arguments.quiet {
