@@ -20,6 +20,15 @@ struct Arguments {
     /// How often to ask, in milliseconds.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(10..))]
     interval: u64,
+    /// Without the first so many devices.
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    skip: usize,
+    /// Of those that are left only the first so many.
+    #[arg(long, value_name = "COUNT")]
+    first: Option<usize>,
+    /// As if each device had this many bytes of memory: what it has beyond that, somebody else holds.
+    #[arg(long, value_name = "BYTES")]
+    memory: Option<u64>,
     /// Say what there is once, and end.
     #[arg(long)]
     once: bool,
@@ -89,7 +98,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         if !errors.knows(&reading) {
             errors = listen(&management)?;
         }
-        say(&Report::Reading(reading))?;
+        say(&Report::Reading(reading.bounded(arguments.skip, arguments.first, arguments.memory)))?;
         if arguments.once {
             return Ok(());
         }

@@ -31,6 +31,22 @@ pub struct Reading {
     pub devices: Vec<Device>,
 }
 
+impl Reading {
+    /// The same of only some devices, and as if each had so much memory. What a device has beyond that is taken for held by
+    /// somebody else, so that what is left of it is what is left.
+    #[must_use]
+    pub fn bounded(mut self, skip: usize, first: Option<usize>, memory: Option<u64>) -> Self {
+        self.devices.drain(..skip.min(self.devices.len()));
+        self.devices.truncate(first.unwrap_or(usize::MAX));
+        for device in &mut self.devices {
+            let beyond = memory.map_or(0, |memory| device.memory_total.saturating_sub(memory));
+            device.memory_total -= beyond;
+            device.memory_used = device.memory_used.saturating_sub(beyond);
+        }
+        self
+    }
+}
+
 /// A device at one time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -100,6 +116,36 @@ pub struct Unwatched {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bounded_device_has_as_much_left_as_it_has() {
+        let device = |total: u64, used: u64| Device {
+            index: 0,
+            uuid: "GPU-a".to_owned(),
+            name: "A".to_owned(),
+            minor: None,
+            numa_node: None,
+            memory_total: total,
+            memory_used: used,
+            processes: Vec::new(),
+        };
+        let reading = Reading {
+            time: Timestamp::UNIX_EPOCH,
+            driver_version: "1".to_owned(),
+            simulated: false,
+            devices: vec![device(80, 66), device(16, 2), device(80, 0)],
+        };
+        let figures = |reading: &Reading| -> Vec<(u64, u64)> {
+            reading.devices.iter().map(|device| (device.memory_total, device.memory_used)).collect()
+        };
+        // Of 80 somebody holds 64.
+        assert_eq!(figures(&reading.clone().bounded(0, Some(2), Some(16))), [(16, 2), (16, 2)]);
+        // Nobody does yet: nothing is used, and it is no more than it is.
+        assert_eq!(figures(&reading.clone().bounded(0, None, Some(16)))[2], (16, 0));
+        assert_eq!(reading.clone().bounded(0, None, None), reading);
+        assert_eq!(figures(&reading.clone().bounded(1, Some(1), None)), [(16, 2)]);
+        assert_eq!(figures(&reading.clone().bounded(9, None, None)), []);
+    }
 
     #[test]
     fn lines_read_back() {

@@ -175,10 +175,17 @@ pub struct NodeConfig {
     pub gpus: Option<GpuConfig>,
 }
 
-/// The GPUs of a node. They are simulated: memory is accounted for exactly, and nothing is computed.
+/// The GPUs of a node. Simulated ones account for memory exactly, and compute nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GpuConfig {
+    /// Whether they are the machine's own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub real: bool,
+    /// Of each of the machine's own, the bytes that a process of the node holds so that no more than `memory` is left. Empty until
+    /// the machine was asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withheld: Vec<u64>,
     /// How many.
     pub count: u32,
     /// Memory of each in bytes.

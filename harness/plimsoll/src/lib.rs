@@ -19,6 +19,7 @@ pub mod observe;
 pub mod plan;
 pub mod programs;
 pub mod readings;
+pub mod real_gpus;
 pub mod report;
 pub mod run;
 pub mod scenario;

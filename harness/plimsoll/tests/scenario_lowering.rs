@@ -394,6 +394,19 @@ fn gpus_fail_and_are_mended_and_programs_use_them() {
         ("device: 1, do: heal", "device: 1, do: heal, xid: 48", Code::E0010),
         ("gpus: {simulated: {count: 2, memory: 16Gi}}", "labels: {a: b}", Code::E0022),
         ("gpuBystander: {", "fill: {memory: {amount: 1Mi}}, gpuBystander: {", Code::E0010),
+        ("simulated: {count: 2, memory: 16Gi}", "resource: a/b", Code::E0004),
+        (
+            "simulated: {count: 2, memory: 16Gi}",
+            "simulated: {memory: 16Gi}, real: {memory: 16Gi}",
+            Code::E0010,
+        ),
+        // Nobody can give a real one an error.
+        ("simulated: {count: 2", "real: {count: 2", Code::E0022),
+        (
+            "{name: worker, memory: 1Gi",
+            "{name: other, gpus: {real: {memory: 16Gi}}}, {name: third, gpus: {real: {memory: 16Gi}}}, {name: worker, memory: 1Gi",
+            Code::E0010,
+        ),
         ("resource: plimsoll.dev/gpu-memory, count: 0", "resource: nvidia.com/gpu, count: 0", Code::E0022),
         ("resource: plimsoll.dev/gpu-memory, count: 0", "count: 0", Code::E0004),
         ("memory, count: 0, within", "memory, within", Code::E0004),

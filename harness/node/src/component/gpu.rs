@@ -7,36 +7,96 @@ const POD_LIBRARY: &str = "/usr/lib/plimsoll-gpu/libplimsoll-simulated-driver.so
 /// Where a pod finds the folder of its simulated node.
 const POD_NODE: &str = "/run/plimsoll-gpu";
 
-/// The driver, and who asks it. The reader is linked dynamically, and a node's root may have no C library; so it is started
-/// by the dynamic loader that lies beside it, with the libraries there.
+/// Who describes the devices to containers, as the Container Device Interface has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Generator {
+    /// `nvidia-ctk cdi generate`.
+    Toolkit,
+    /// The device plugin itself.
+    Own,
+}
+
+/// Who describes these devices: NVIDIA's own tool where it is there, since it knows every file of every driver. Of a simulated driver it
+/// knows nothing.
+#[must_use]
+pub fn generator(gpus: &GpuConfig, toolkit_is_there: bool) -> Generator {
+    if gpus.real && toolkit_is_there { Generator::Toolkit } else { Generator::Own }
+}
+
+/// The arguments of `nvidia-ctk`: devices by UUID, since their numbers may change.
+#[must_use]
+pub fn gpu_toolkit() -> Vec<String> {
+    ["cdi", "generate", "--output=/var/run/cdi/nvidia.yaml", "--device-name-strategy=uuid"]
+        .map(str::to_owned)
+        .into()
+}
+
+/// A program that is linked dynamically, and its arguments. A node's root may have no C library; so it is started by the dynamic loader
+/// that lies beside it, with the libraries there.
+fn loaded(program: &str) -> [String; 3] {
+    ["--library-path".to_owned(), format!("{GPU}/lib"), format!("{GPU}/{program}")]
+}
+
+/// The dynamic loader.
+fn loader() -> String {
+    format!("{GPU}/lib/ld.so")
+}
+
+/// The driver, and who asks it.
 fn driver(gpus: &GpuConfig) -> Vec<String> {
-    let library = format!("--library={GPU}/libplimsoll-simulated-driver.so");
-    let (folder, reader) = (format!("{GPU}/lib"), format!("{GPU}/plimsoll-gpu-reader"));
     let mut arguments = vec![
         format!("--resource-name={}", gpus.resource),
         format!("--unit={}", gpus.unit),
-        format!("--reader={GPU}/lib/ld.so"),
+        format!("--reader={}", loader()),
     ];
-    let reader = ["--library-path", &folder, &reader, &library, "--interval=250"];
-    arguments.extend(reader.map(|argument| format!("--reader-argument={argument}")));
+    let mut reader: Vec<String> = loaded("plimsoll-gpu-reader").into();
+    if gpus.real {
+        reader.push(format!("--first={}", gpus.count));
+        reader.push(format!("--memory={}", gpus.memory));
+    } else {
+        reader.push(format!("--library={GPU}/libplimsoll-simulated-driver.so"));
+    }
+    reader.push("--interval=250".to_owned());
+    arguments.extend(reader.iter().map(|argument| format!("--reader-argument={argument}")));
     arguments
 }
 
-/// The arguments of the device plugin: shares of memory; the simulated driver's library and the node that it describes reach pods.
+/// The arguments of the device plugin: shares of memory. Of simulated devices the driver's library and the node that it describes reach
+/// pods.
 #[must_use]
-pub fn gpu_device_plugin(gpus: &GpuConfig) -> Vec<String> {
-    let mut arguments = vec![
-        "device-plugin".to_owned(),
-        "--share=memory".to_owned(),
-        // All of a simulated node's devices are in its one folder, so a filler is told which of them are its own.
-        "--list-variable=PLIMSOLL_GPU_DEVICES".to_owned(),
-        format!("--mount={GPU}/node:{POD_NODE}"),
-        format!("--mount={GPU}/libplimsoll-simulated-driver.so:{POD_LIBRARY}:ro"),
-        format!("--env={SIMULATED_NODE}={POD_NODE}"),
-        format!("--env=PLIMSOLL_CUDA_LIBRARY={POD_LIBRARY}"),
-    ];
+pub fn gpu_device_plugin(gpus: &GpuConfig, generator: Generator) -> Vec<String> {
+    let mut arguments = vec!["device-plugin".to_owned(), "--share=memory".to_owned()];
+    if !gpus.real {
+        arguments.extend([
+            // All of a simulated node's devices are in its one folder, so a filler is told which of them are its own.
+            "--list-variable=PLIMSOLL_GPU_DEVICES".to_owned(),
+            format!("--mount={GPU}/node:{POD_NODE}"),
+            format!("--mount={GPU}/libplimsoll-simulated-driver.so:{POD_LIBRARY}:ro"),
+            format!("--env={SIMULATED_NODE}={POD_NODE}"),
+            format!("--env=PLIMSOLL_CUDA_LIBRARY={POD_LIBRARY}"),
+        ]);
+    }
+    if generator == Generator::Toolkit {
+        arguments.extend(["--cdi-existing", "--cdi-kind=nvidia.com/gpu"].map(str::to_owned));
+    }
     arguments.extend(driver(gpus));
     arguments
+}
+
+/// What holds the memory of the machine's own devices that the node is not to have: a program and its arguments for each device.
+#[must_use]
+pub fn gpu_withholders(gpus: &GpuConfig) -> Vec<(String, Vec<String>)> {
+    let held = gpus.withheld.iter().enumerate().filter(|(_, bytes)| **bytes > 0);
+    let withholder = |(device, bytes): (usize, &u64)| {
+        let mut arguments: Vec<String> = loaded("plimsoll-gpu-hog").into();
+        arguments.extend([
+            format!("--device={device}"),
+            format!("--amount={bytes}"),
+            format!("--control=/run/plimsoll-gpu-{device}.sock"),
+        ]);
+        (loader(), arguments)
+    };
+    held.map(withholder).collect()
 }
 
 /// The arguments of the evictor, if the node has one.
@@ -69,4 +129,68 @@ pub fn simulated_node(gpus: &GpuConfig) -> serde_json::Value {
         "cudaVersion": 13_000,
         "devices": (0..gpus.count).map(device).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gpus(real: bool) -> GpuConfig {
+        GpuConfig {
+            real,
+            withheld: if real { vec![64 << 30, 0] } else { Vec::new() },
+            count: 2,
+            memory: 16 << 30,
+            resource: "nvidia.com/gpu-memory".to_owned(),
+            unit: 1 << 30,
+            evictor: Some(vec!["--eviction-hard=gpu.memory.available<5%".to_owned()]),
+        }
+    }
+
+    #[test]
+    fn the_toolkit_describes_real_devices_where_it_is_there() {
+        assert_eq!(generator(&gpus(true), true), Generator::Toolkit);
+        assert_eq!(generator(&gpus(true), false), Generator::Own);
+        // It would find the machine's driver, and not the simulated one.
+        assert_eq!(generator(&gpus(false), true), Generator::Own);
+        let existing = |arguments: Vec<String>| arguments.contains(&"--cdi-existing".to_owned());
+        assert!(existing(gpu_device_plugin(&gpus(true), Generator::Toolkit)));
+        assert!(!existing(gpu_device_plugin(&gpus(true), Generator::Own)));
+    }
+
+    #[test]
+    fn nothing_of_the_simulated_driver_is_on_a_node_with_real_devices() {
+        for arguments in [
+            gpu_device_plugin(&gpus(true), Generator::Own),
+            gpu_evictor("worker", &gpus(true)).expect("an evictor"),
+        ] {
+            assert!(!arguments.iter().any(|argument| argument.contains("simulated")), "{arguments:?}");
+            assert!(
+                !arguments.iter().any(|argument| argument.contains("PLIMSOLL_SIMULATED")),
+                "{arguments:?}"
+            );
+            assert!(
+                arguments.contains(&"--reader-argument=--memory=17179869184".to_owned()),
+                "{arguments:?}"
+            );
+            assert!(arguments.contains(&"--reader-argument=--first=2".to_owned()), "{arguments:?}");
+        }
+        let simulated = gpu_device_plugin(&gpus(false), Generator::Own);
+        assert!(simulated.iter().any(|argument| argument.contains("simulated")));
+        assert!(!simulated.iter().any(|argument| argument.contains("--memory")));
+    }
+
+    #[test]
+    fn memory_is_withheld_from_those_devices_that_have_more() {
+        let withholders = gpu_withholders(&gpus(true));
+        assert_eq!(withholders.len(), 1);
+        let (program, arguments) = &withholders[0];
+        assert_eq!(program, "/plimsoll/run/gpu/lib/ld.so");
+        assert_eq!(
+            arguments.join(" "),
+            "--library-path /plimsoll/run/gpu/lib /plimsoll/run/gpu/plimsoll-gpu-hog --device=0 --amount=68719476736 \
+             --control=/run/plimsoll-gpu-0.sock"
+        );
+        assert_eq!(gpu_withholders(&gpus(false)), []);
+    }
 }

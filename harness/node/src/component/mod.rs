@@ -7,7 +7,9 @@ mod kubelet;
 
 pub use containerd::{cni_configuration, containerd_configuration};
 pub use control_plane::{apiserver, controller_manager, etcd, kwok, scheduler};
-pub use gpu::{gpu_device_plugin, gpu_evictor, simulated_node};
+pub use gpu::{
+    Generator, generator, gpu_device_plugin, gpu_evictor, gpu_toolkit, gpu_withholders, simulated_node,
+};
 pub use kubelet::{kubelet, kubelet_configuration, kubelet_serving_certificate};
 
 use crate::config::RUN;

@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 
 use super::InitError;
 use super::supervise::{Supervisor, log_file};
-use crate::component::{gpu_device_plugin, gpu_evictor, kubeconfig};
-use crate::config::{GPU, GpuConfig, NodeConfig, RUN, SIMULATED_NODE};
+use crate::component::{
+    Generator, generator, gpu_device_plugin, gpu_evictor, gpu_toolkit, gpu_withholders, kubeconfig,
+};
+use crate::config::{BIN, GPU, GpuConfig, NodeConfig, RUN, SIMULATED_NODE};
 
 /// The device plugin's name among the components.
 const DEVICE_PLUGIN: &str = "gpu-device-plugin";
@@ -15,7 +17,13 @@ const DEVICE_PLUGIN: &str = "gpu-device-plugin";
 /// Starts what a node with GPUs has besides. Both wait for whatever they need: the kubelet's socket, the API server.
 pub(super) fn start(supervisor: &Supervisor, name: &str, role: &NodeConfig) -> Result<(), InitError> {
     let Some(gpus) = &role.gpus else { return Ok(()) };
-    spawn(supervisor, DEVICE_PLUGIN, &gpu_device_plugin(gpus))?;
+    for (index, (program, arguments)) in gpu_withholders(gpus).iter().enumerate() {
+        spawn_program(supervisor, &format!("gpu-withheld-{index}"), program, arguments)?;
+    }
+    if chosen(gpus) == Generator::Toolkit {
+        describe(supervisor)?;
+    }
+    spawn(supervisor, DEVICE_PLUGIN, &gpu_device_plugin(gpus, chosen(gpus)))?;
     if let Some(arguments) = gpu_evictor(name, gpus) {
         let path = format!("{RUN}/gpu-evictor.kubeconfig");
         std::fs::write(&path, kubeconfig(&role.api_server, "gpu-evictor"))
@@ -25,6 +33,25 @@ pub(super) fn start(supervisor: &Supervisor, name: &str, role: &NodeConfig) -> R
     Ok(())
 }
 
+/// The bundle's nvidia-ctk, which only one has that was built so.
+fn toolkit() -> String {
+    format!("{BIN}/nvidia-ctk")
+}
+
+/// Who describes the devices to containers here.
+fn chosen(gpus: &GpuConfig) -> Generator {
+    generator(gpus, std::path::Path::new(&toolkit()).is_file())
+}
+
+/// Has NVIDIA's tool describe the devices and the driver's files.
+fn describe(supervisor: &Supervisor) -> Result<(), InitError> {
+    let log = log_file("nvidia-ctk")?;
+    let errors = log.try_clone().map_err(InitError::context("log"))?;
+    let mut command = Command::new(toolkit());
+    command.args(gpu_toolkit()).stdin(Stdio::null()).stdout(log).stderr(errors);
+    supervisor.run_to_end("nvidia-ctk", &mut command)
+}
+
 /// Lets a GPU have an error, or mends it.
 pub(super) fn change(
     supervisor: &Supervisor,
@@ -32,6 +59,9 @@ pub(super) fn change(
     device: u32,
     xid: Option<u64>,
 ) -> Result<(), InitError> {
+    if gpus.real {
+        return Err(InitError("a real GPU can not be given an error".to_owned()));
+    }
     let path = format!("{GPU}/node/node.json");
     let text = std::fs::read_to_string(&path).map_err(InitError::context(&path))?;
     let node = serde_json::from_str(&text).map_err(InitError::context(&path))?;
@@ -42,7 +72,7 @@ pub(super) fn change(
     std::fs::rename(&fresh, &path).map_err(InitError::context(&path))?;
     if xid.is_none() {
         supervisor.stop(DEVICE_PLUGIN)?;
-        spawn(supervisor, DEVICE_PLUGIN, &gpu_device_plugin(gpus))?;
+        spawn(supervisor, DEVICE_PLUGIN, &gpu_device_plugin(gpus, chosen(gpus)))?;
     }
     Ok(())
 }
@@ -62,9 +92,18 @@ fn changed(mut node: Value, device: u32, xid: Option<u64>) -> Result<Value, Init
 }
 
 fn spawn(supervisor: &Supervisor, name: &str, arguments: &[String]) -> Result<(), InitError> {
+    spawn_program(supervisor, name, &format!("{GPU}/plimsoll-gpu-node"), arguments)
+}
+
+fn spawn_program(
+    supervisor: &Supervisor,
+    name: &str,
+    program: &str,
+    arguments: &[String],
+) -> Result<(), InitError> {
     let log = log_file(name)?;
     let errors = log.try_clone().map_err(InitError::context("log"))?;
-    let mut command = Command::new(format!("{GPU}/plimsoll-gpu-node"));
+    let mut command = Command::new(program);
     command
         .args(arguments)
         .env(SIMULATED_NODE, format!("{GPU}/node"))

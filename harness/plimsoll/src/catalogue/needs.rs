@@ -68,7 +68,9 @@ impl Needs {
             processor: CONTROL_PLANE_PROCESSOR + NODE_PROCESSOR * nodes + HOLLOW_NODE_PROCESSOR * hollow,
             inotify: CONTROL_PLANE_INOTIFY + NODE_INOTIFY * nodes,
             exclusive: plan.labels.get(NEEDS_LABEL).is_some_and(|needs| needs == EXCLUSIVE)
-                || readings::counts_pids(plan),
+                || readings::counts_pids(plan)
+                // What anybody else held of them would be missing.
+                || plan.has_real_gpus(),
         }
     }
 

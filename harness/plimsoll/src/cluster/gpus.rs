@@ -59,7 +59,7 @@ pub(super) async fn put(plan: &Plan, folder: &RunFolder) -> Result<Option<GpuPro
 fn copy(programs: &GpuPrograms, target: &Path) -> std::io::Result<()> {
     let libraries = target.join("lib");
     std::fs::create_dir_all(&libraries)?;
-    for file in [&programs.node, &programs.reader, &programs.driver] {
+    for file in [&programs.node, &programs.reader, &programs.driver, &programs.hog] {
         std::fs::copy(file, target.join(file.file_name().unwrap_or_default()))?;
     }
     for library in &programs.libraries {
@@ -68,11 +68,60 @@ fn copy(programs: &GpuPrograms, target: &Path) -> std::io::Result<()> {
     std::fs::copy(GpuPrograms::loader(), libraries.join("ld.so")).map(drop)
 }
 
+/// A device node of the machine's own GPUs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GpuNode {
+    /// Its path.
+    pub(crate) path: String,
+    /// The driver's number.
+    pub(crate) major: u32,
+    /// The device's number.
+    pub(crate) minor: u32,
+}
+
+/// The device nodes of the machine's own GPUs in a folder: those of single devices, and those that all share.
+pub(super) fn device_nodes(folder: &Path) -> Vec<GpuNode> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let node = |entry: std::fs::DirEntry| {
+        let name = entry.file_name().into_string().ok()?;
+        let status = rustix::fs::stat(entry.path()).ok()?;
+        let is_node = rustix::fs::FileType::from_raw_mode(status.st_mode).is_char_device();
+        (is_node && is_gpu(&name)).then(|| GpuNode {
+            path: format!("/dev/{name}"),
+            major: rustix::fs::major(status.st_rdev),
+            minor: rustix::fs::minor(status.st_rdev),
+        })
+    };
+    let mut nodes: Vec<GpuNode> = entries.filter_map(node).collect();
+    nodes.sort_by(|a, b| a.path.cmp(&b.path));
+    nodes
+}
+
+/// Whether a file of /dev is one of NVIDIA's driver that programs open which compute.
+fn is_gpu(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix("nvidia") else { return false };
+    ["ctl", "-uvm", "-uvm-tools", "-modeset"].contains(&rest)
+        || (!rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::plan::lower;
     use crate::scenario::{Files, parse};
+
+    #[test]
+    fn device_nodes_are_told_by_name_and_kind() {
+        for name in ["nvidia0", "nvidia12", "nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset"] {
+            assert!(is_gpu(name), "{name}");
+        }
+        for name in ["nvidia", "nvidia-caps", "nvidia0x", "null", "nvme0"] {
+            assert!(!is_gpu(name), "{name}");
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("nvidia0"), "").expect("a file that is no device node");
+        assert_eq!(device_nodes(folder.path()), []);
+    }
 
     #[test]
     fn the_role_that_is_shipped_is_bound_to_the_evictor() {

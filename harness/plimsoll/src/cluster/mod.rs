@@ -32,13 +32,16 @@ pub struct Bounds {
     pub memory: u64,
     /// Processes and threads, so that a scenario can not take the machine's last one.
     pub tasks: u64,
+    /// Whether it has the machine's own GPUs.
+    pub gpus: bool,
 }
 
 impl Bounds {
     /// Those of a planned node.
     #[must_use]
     pub fn of(node: &NodePlan) -> Self {
-        Self { memory: node.memory, tasks: node.pids }
+        let gpus = node.gpus.as_ref().is_some_and(|gpus| gpus.real);
+        Self { memory: node.memory, tasks: node.pids, gpus }
     }
 }
 

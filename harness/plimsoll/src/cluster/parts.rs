@@ -162,8 +162,10 @@ fn node(
         authority.client(&format!("system:node:{}", plan.name), "system:nodes")?,
     );
     if let Some(own) = &plan.gpus {
-        let contents = simulated_node(own).to_string().into_bytes();
-        files.push(PartFile { path: "gpu/node/node.json".into(), contents });
+        if !own.real {
+            let contents = simulated_node(own).to_string().into_bytes();
+            files.push(PartFile { path: "gpu/node/node.json".into(), contents });
+        }
         // In no group that may do anything: it has the role that is shipped with it.
         credentials(&mut files, "gpu-evictor", authority.client(gpus::EVICTOR, "plimsoll:gpu-evictors")?);
     }

@@ -84,6 +84,29 @@ impl Plan {
         self.expectations.iter().any(|expectation| about(&expectation.expect))
     }
 
+    /// Whether a node has the machine's own GPUs.
+    #[must_use]
+    pub fn has_real_gpus(&self) -> bool {
+        self.nodes.iter().any(|node| node.gpus.as_ref().is_some_and(|gpus| gpus.real))
+    }
+
+    /// The same plan with the machine's own GPUs where it has simulated ones.
+    ///
+    /// # Errors
+    /// Why it can not have them.
+    pub fn with_real_gpus(mut self) -> Result<Self, &'static str> {
+        if self.steps.iter().any(|step| matches!(step.action, Action::Gpu { .. })) {
+            return Err("a real GPU can not be given an error");
+        }
+        if self.nodes.iter().filter(|node| node.gpus.is_some()).count() > 1 {
+            return Err("the machine's own GPUs can be those of one node only");
+        }
+        for gpus in self.nodes.iter_mut().filter_map(|node| node.gpus.as_mut()) {
+            gpus.real = true;
+        }
+        Ok(self)
+    }
+
     /// Whether a node's container runtime has to be listened to: something is expected of it, or it has images to lose.
     #[must_use]
     pub fn follows_runtime(&self, node: &NodePlan) -> bool {
@@ -182,7 +205,7 @@ pub struct NodePlan {
     /// Images that are there before the kubelet starts and that nothing uses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<BallastImage>,
-    /// Its GPUs, which are simulated; absent where it has none.
+    /// Its GPUs; absent where it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpus: Option<GpuConfig>,
     /// Labels of the Node object.

@@ -298,7 +298,8 @@ fn gpus_text(gpus: &GpuConfig) -> String {
         format!("; their evictor: {}", options.join(", "))
     });
     let (memory, unit) = (amount(gpus.memory), amount(gpus.unit));
-    format!("{} simulated GPUs of {memory}, {} in units of {unit}{evictor}", gpus.count, gpus.resource)
+    let kind = if gpus.real { "of the machine's own" } else { "simulated" };
+    format!("{} {kind} GPUs of {memory}, {} in units of {unit}{evictor}", gpus.count, gpus.resource)
 }
 
 fn until(until: &Until) -> String {

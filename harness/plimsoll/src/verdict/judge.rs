@@ -37,7 +37,7 @@ pub fn judge(plan: &Plan, timeline: &Timeline) -> Verdict {
         simulated: plan
             .nodes
             .iter()
-            .filter(|node| node.gpus.is_some())
+            .filter(|node| node.gpus.as_ref().is_some_and(|gpus| !gpus.real))
             .map(|node| format!("GPUs of {}", node.name))
             .collect(),
         prediction: None,

@@ -27,6 +27,10 @@ pub(super) struct RunArguments {
     on: On,
     #[command(flatten)]
     bundle: BundleChoice,
+    /// Which GPUs nodes have that have some: as the scenario says, or the machine's own in place of simulated ones, each with no more
+    /// memory than the simulated one
+    #[arg(long, value_name = "KIND", default_value = "written")]
+    gpus: GpuKind,
     /// How many scenarios side by side: a number, or as many as this machine has memory, disk and processors for
     #[arg(long, short, value_name = "N|auto", default_value = "1")]
     jobs: Jobs,
@@ -53,6 +57,15 @@ pub(super) struct RunArguments {
     /// While the run lasts keep a kubeconfig of its cluster in this file, with all rights; for one scenario
     #[arg(long, value_name = "FILE")]
     kubeconfig_out: Option<PathBuf>,
+}
+
+/// Which GPUs nodes have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum GpuKind {
+    /// As the scenario says
+    Written,
+    /// The machine's own; scenarios that can not have them are left out
+    Real,
 }
 
 /// How many scenarios run side by side.
@@ -104,7 +117,8 @@ impl RunArguments {
             jobs: self.jobs,
             fail_fast: self.fail_fast,
             retry_unknown: self.retry_unknown,
-            accept: Some(self.accept),
+            // What a snapshot holds of figures is of the GPUs that the scenario asks for.
+            accept: (self.gpus == GpuKind::Written).then_some(self.accept),
             evidence: self.evidence.clone(),
             keep_evidence: self.keep_evidence,
             kubeconfig_out: self.kubeconfig_out.clone(),
@@ -152,6 +166,13 @@ fn prepare(arguments: &RunArguments) -> Result<Vec<Job>, Exit> {
     }
     let resolved =
         arguments.selection.choose(resolved, |(_, plan)| plan).map_err(|message| bad_input(&message))?;
+    let resolved = match arguments.gpus {
+        GpuKind::Written => resolved,
+        GpuKind::Real => with_real_gpus(resolved),
+    };
+    if resolved.is_empty() && arguments.gpus == GpuKind::Real {
+        return Err(bad_input("none of the scenarios can have the machine's own GPUs"));
+    }
     if let Some(path) = &arguments.kubeconfig_out {
         may_keep_kubeconfig(path, resolved.len()).map_err(|message| bad_input(&message))?;
     }
@@ -168,6 +189,18 @@ fn prepare(arguments: &RunArguments) -> Result<Vec<Job>, Exit> {
         }
     }
     Ok(jobs)
+}
+
+/// The scenarios that can have the machine's own GPUs, with them.
+fn with_real_gpus(resolved: Vec<(PathBuf, Plan)>) -> Vec<(PathBuf, Plan)> {
+    let real = |(file, plan): (PathBuf, Plan)| match plan.with_real_gpus() {
+        Ok(plan) => Some((file, plan)),
+        Err(why) => {
+            eprintln!("{} is left out: {why}", file.display());
+            None
+        }
+    };
+    resolved.into_iter().filter_map(real).collect()
 }
 
 /// Whether a kubeconfig can be kept in this file for so many scenarios.

@@ -186,7 +186,7 @@ mod tests {
     fn a_node_is_bounded_and_publishes_nothing() {
         let mut host = HostConfig::default();
         common(&mut host, &Labels::of("r1"));
-        node(&mut host, Bounds { memory: 2 << 30, tasks: 900 });
+        node(&mut host, Bounds { memory: 2 << 30, tasks: 900, gpus: false });
         assert_eq!((host.memory, host.memory_swap), (Some(2 << 30), Some(2 << 30)));
         assert_eq!(host.pids_limit, Some(900));
         assert_eq!(

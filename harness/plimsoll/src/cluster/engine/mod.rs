@@ -61,6 +61,12 @@ pub async fn start(
     programs: &Programs,
     folder: RunFolder,
 ) -> Result<(EngineCluster, Reports), ClusterError> {
+    if plan.has_real_gpus() {
+        return Err(ClusterError::Machine(
+            "the machine's own GPUs are not handed to containers of an engine\nhelp: run it with --on host"
+                .to_owned(),
+        ));
+    }
     inotify::enough_for(plan)?;
     let docker = connection::connect().await?;
     start_in(&docker, plan, bundle, programs, &folder).await

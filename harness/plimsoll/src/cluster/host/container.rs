@@ -15,7 +15,7 @@ use super::cgroup::Layout;
 use super::specification::{self, Part};
 use crate::bundle::Bundle;
 use crate::cluster::state::RunFolder;
-use crate::cluster::{Bounds, ClusterError, PartReport};
+use crate::cluster::{Bounds, ClusterError, PartReport, gpus};
 use crate::programs::Programs;
 
 /// How long a command of runc may take.
@@ -139,6 +139,11 @@ async fn make(
             .into_iter()
             .chain(programs.kwok.as_deref().map(|kwok| ("kwok", kwok)))
             .collect(),
+        gpus: if bounds.is_some_and(|bounds| bounds.gpus) {
+            gpus::device_nodes("/dev".as_ref())
+        } else {
+            Vec::new()
+        },
         capabilities: specification::for_a_node(specification::capabilities(&status)),
     });
     folder.write(&format!("{part}/config.json"), specification.to_string().as_bytes())?;

@@ -6,6 +6,7 @@ use plimsoll_node::config::{BIN, MACHINE, PROGRAMS, RUN};
 use serde_json::{Value, json};
 
 use crate::cluster::Bounds;
+use crate::cluster::gpus::GpuNode;
 
 /// What a specification is made of.
 pub(super) struct Part<'a> {
@@ -23,6 +24,8 @@ pub(super) struct Part<'a> {
     pub(super) bundle: &'a Path,
     /// Our own programs: name and file.
     pub(super) programs: Vec<(&'static str, &'a Path)>,
+    /// The device nodes of the machine's own GPUs, for a node that has them.
+    pub(super) gpus: Vec<GpuNode>,
     /// The capabilities that this process may hand on.
     pub(super) capabilities: Vec<String>,
 }
@@ -56,7 +59,7 @@ pub(super) fn specification(part: &Part<'_>) -> Value {
     let mut rules = vec![json!({"allow": false, "access": "rwm"})];
     let mut resources = json!({"cpu": {"shares": weight}});
     let mut devices = Vec::new();
-    if let Some(Bounds { memory, tasks }) = part.bounds {
+    if let Some(Bounds { memory, tasks, .. }) = part.bounds {
         mounts.push(bind(Path::new("/"), MACHINE, "ro"));
         rules.extend(NODE_DEVICES.map(|(kind, major, minor)| {
             let mut rule = json!({"allow": true, "type": kind, "major": major, "access": "rwm"});
@@ -75,6 +78,12 @@ pub(super) fn specification(part: &Part<'_>) -> Value {
         devices.push(
             json!({"path": "/dev/loop-control", "type": "c", "major": 10, "minor": 237, "fileMode": 0o600}),
         );
+        for GpuNode { path, major, minor } in &part.gpus {
+            let (major, minor) = (*major, *minor);
+            rules.push(json!({"allow": true, "type": "c", "major": major, "minor": minor, "access": "rw"}));
+            devices
+                .push(json!({"path": path, "type": "c", "major": major, "minor": minor, "fileMode": 0o666}));
+        }
     }
     resources["devices"] = json!(rules);
     let capabilities = if is_node { part.capabilities.clone() } else { Vec::new() };
@@ -176,7 +185,7 @@ pub(super) fn for_a_node(held: Vec<String>) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn rules(bounds: Option<Bounds>) -> Vec<Value> {
+    fn with(bounds: Option<Bounds>, gpus: Vec<GpuNode>) -> Value {
         let part = Part {
             run: "r1",
             name: "worker",
@@ -185,14 +194,36 @@ mod tests {
             run_folder: Path::new("/runs/r1/worker/run"),
             bundle: Path::new("/bundle/bin"),
             programs: Vec::new(),
+            gpus,
             capabilities: Vec::new(),
         };
-        specification(&part)["linux"]["resources"]["devices"].as_array().cloned().unwrap_or_default()
+        specification(&part)
+    }
+
+    fn rules(bounds: Option<Bounds>) -> Vec<Value> {
+        let specification = with(bounds, Vec::new());
+        specification["linux"]["resources"]["devices"].as_array().cloned().unwrap_or_default()
+    }
+
+    #[test]
+    fn a_node_with_the_machines_gpus_has_their_device_nodes_and_may_open_them() {
+        let gpu = GpuNode { path: "/dev/nvidia0".to_owned(), major: 195, minor: 0 };
+        let bounds = Bounds { memory: 1 << 30, tasks: 900, gpus: true };
+        let specification = with(Some(bounds), vec![gpu]);
+        let linux = &specification["linux"];
+        let rule = json!({"allow": true, "type": "c", "major": 195, "minor": 0, "access": "rw"});
+        assert!(
+            linux["resources"]["devices"].as_array().is_some_and(|rules| rules.contains(&rule)),
+            "{linux}"
+        );
+        let nodes = linux["devices"].as_array().cloned().unwrap_or_default();
+        assert!(nodes.iter().any(|node| node["path"] == "/dev/nvidia0" && node["major"] == 195), "{linux}");
+        assert!(!with(Some(bounds), Vec::new()).to_string().contains("nvidia"));
     }
 
     #[test]
     fn devices_are_allowed_by_name_alone() {
-        let node = rules(Some(Bounds { memory: 1 << 30, tasks: 900 }));
+        let node = rules(Some(Bounds { memory: 1 << 30, tasks: 900, gpus: false }));
         for rules in [&rules(None), &node] {
             assert_eq!(rules[0], json!({"allow": false, "access": "rwm"}));
             assert!(rules[1..].iter().all(|rule| rule["allow"] == true && rule["major"].is_number()));

@@ -63,6 +63,7 @@ pub(super) fn nodes(cluster: Option<&Cluster>, loaded: &Loaded, findings: &mut F
         }
         nodes.push(node(spec, findings));
     }
+    super::gpus::check_real(specs, findings);
     nodes
 }
 

@@ -43,14 +43,33 @@ pub(super) fn gpus(spec: &NodeSpec, findings: &mut Findings) -> Option<GpuConfig
         }
         return None;
     };
-    let simulated = &written.simulated;
-    let count = simulated.count.as_ref().map_or(1, |count| count.0);
+    let bounds = match (&written.simulated, &written.real) {
+        (Some(bounds), None) | (None, Some(bounds)) => bounds,
+        (Some(_), Some(real)) => {
+            findings.say(
+                Code::E0010,
+                real.key,
+                "`real` beside `simulated`: the GPUs of a node are one of the two",
+            );
+            return None;
+        }
+        (None, None) => {
+            findings.say_with_help(
+                Code::E0004,
+                written.mark,
+                "GPUs of which kind?",
+                "add `simulated: {memory: 16Gi}`, or `real: {memory: 16Gi}` for the machine's own",
+            );
+            return None;
+        }
+    };
+    let count = bounds.count.as_ref().map_or(1, |count| count.0);
     if !(1..=MOST).contains(&count) {
-        findings.say(Code::E0006, simulated.mark, format!("a node has 1 to {MOST} GPUs; found {count}"));
+        findings.say(Code::E0006, bounds.mark, format!("a node has 1 to {MOST} GPUs; found {count}"));
     }
     let unit = written.unit.as_ref().map_or(UNIT, |unit| unit.0);
-    if unit > simulated.memory.0 {
-        let mark = written.unit.as_ref().map_or(simulated.memory.mark, |unit| unit.mark);
+    if unit > bounds.memory.0 {
+        let mark = written.unit.as_ref().map_or(bounds.memory.mark, |unit| unit.mark);
         findings.say(Code::E0006, mark, "a unit larger than the memory of a GPU: none could be requested");
     }
     let resource = written.resource.as_ref().map_or(RESOURCE, |resource| &resource.value);
@@ -63,7 +82,23 @@ pub(super) fn gpus(spec: &NodeSpec, findings: &mut Findings) -> Option<GpuConfig
         );
         findings.say(Code::E0006, named.mark, message);
     }
-    Some(GpuConfig { count, memory: simulated.memory.0, resource: resource.to_owned(), unit, evictor })
+    Some(GpuConfig {
+        real: written.real.is_some(),
+        withheld: Vec::new(),
+        count,
+        memory: bounds.memory.0,
+        resource: resource.to_owned(),
+        unit,
+        evictor,
+    })
+}
+
+/// The machine's own GPUs can be those of one node only.
+pub(super) fn check_real(specs: &[Located<NodeSpec>], findings: &mut Findings) {
+    let real = specs.iter().filter_map(|spec| spec.gpus.as_ref()?.real.as_ref());
+    for second in real.skip(1) {
+        findings.say(Code::E0010, second.key, "another node has the machine's own GPUs already");
+    }
 }
 
 /// The options of the evictor.
@@ -152,6 +187,13 @@ pub(super) fn step(written: &GpuStep, step: Mark, nodes: &[Node], findings: &mut
         );
         return None;
     };
+    if gpus.real {
+        findings.say(
+            Code::E0022,
+            step,
+            format!("the GPUs of {node} are real, and can not be given an error"),
+        );
+    }
     let device = written.device.as_ref().map_or(0, |device| device.0);
     if let Some(named) = written.device.as_ref().filter(|named| named.0 >= gpus.count) {
         let message =

@@ -8,22 +8,25 @@ use serde::Deserialize;
 use super::values::{Count, Size, Time};
 use crate::scenario::located::Located;
 
-/// The GPUs of a node.
+/// The GPUs of a node: `simulated` or `real`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Gpus {
     /// Made up, so that no GPU is needed. Memory is accounted for exactly; nothing is computed. The verdict says SIMULATED.
-    pub simulated: Located<SimulatedGpus>,
+    pub simulated: Option<Located<GpuBounds>>,
+    /// The machine's own, which must have as many with as much memory. What a GPU has beyond that a process holds while the run lasts.
+    /// Only on the host cluster, and only one node of a scenario.
+    pub real: Option<Located<GpuBounds>>,
     /// The extended resource that a device plugin advertises their memory as. Default `plimsoll.dev/gpu-memory`.
     pub resource: Option<Located<String>>,
     /// How much memory one unit of the resource is. Default 1Gi.
     pub unit: Option<Located<Size>>,
 }
 
-/// Simulated GPUs.
+/// How many GPUs, and their memory.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SimulatedGpus {
+pub struct GpuBounds {
     /// How many. Default 1.
     pub count: Option<Located<Count>>,
     /// The memory of each.

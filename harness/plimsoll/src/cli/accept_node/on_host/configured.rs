@@ -58,6 +58,8 @@ pub(super) struct Cards {
     pub(super) count: usize,
     /// The memory of the smallest, in bytes.
     pub(super) memory: u64,
+    /// Whether they are the machine's own, and no simulated ones.
+    pub(super) real: bool,
 }
 
 impl Cards {
@@ -125,7 +127,7 @@ impl Configured {
             "name": NODE,
             "memory": self.memory.clone().unwrap_or_else(|| MEMORY.to_string()),
             "gpus": {
-                "simulated": {"count": cards.count, "memory": cards.memory.to_string()},
+                (if cards.real { "real" } else { "simulated" }): {"count": cards.count, "memory": cards.memory.to_string()},
                 "resource": RESOURCE,
                 "unit": cards.unit().to_string(),
             },
@@ -314,7 +316,7 @@ mod tests {
     use crate::plan::{Action, Plan, lower};
     use crate::scenario::{Files, parse};
 
-    const H100S: Cards = Cards { count: 8, memory: 85_017_493_504 };
+    const H100S: Cards = Cards { count: 8, memory: 85_017_493_504, real: false };
 
     fn plan(text: &str) -> Plan {
         let parsed = parse("accept.yaml", text).unwrap_or_else(|wrong| panic!("{wrong}\n{text}"));
@@ -370,7 +372,7 @@ gpuEviction: {evictionHard: {gpu.memory.available: 4Gi}, interval: 2s}
 
     #[test]
     fn a_small_card_has_small_units() {
-        let small = Cards { count: 1, memory: 4 << 30 };
+        let small = Cards { count: 1, memory: 4 << 30, real: false };
         assert_eq!((small.unit(), small.units()), (128 << 20, 32));
         plan(&Configured::default().gpu_pressure(small, None).expect("a scenario"));
         plan(&Configured::default().memory_pressure(small).expect("a scenario"));
@@ -385,6 +387,16 @@ gpuEviction: {evictionHard: {gpu.memory.available: 4Gi}, interval: 2s}
         assert!(matches!(plan.steps[Configured::MENDED].action, Action::Gpu { .. }));
         // Seven of eight are still offered.
         assert!(text.contains(&format!("\"count\": {}", 79 * 7)), "{text}");
+    }
+
+    #[test]
+    fn a_node_for_real_cards_has_the_machines_own() {
+        let real = Cards { real: true, ..H100S };
+        let configured = Configured::default();
+        for text in [configured.gpu_pressure(real, None), configured.memory_pressure(real)] {
+            assert!(plan(&text.expect("a scenario")).has_real_gpus());
+        }
+        assert!(!plan(&configured.gpu_pressure(H100S, None).expect("a scenario")).has_real_gpus());
     }
 
     #[test]
