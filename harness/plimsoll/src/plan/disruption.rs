@@ -130,6 +130,22 @@ pub struct ScaleDownExpectation {
     pub blocked_by: BTreeMap<String, ScaleDownObstacle>,
 }
 
+/// How much longer a bystander's work may take beside another workload.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SlowedExpectation {
+    /// The workload whose work it is.
+    pub workload: String,
+    /// The workload that holds GPU memory meanwhile.
+    pub by: String,
+    /// How many times as long at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_least: Option<f64>,
+    /// How many times as long at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_most: Option<f64>,
+}
+
 /// A condition that must have come and gone so often.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

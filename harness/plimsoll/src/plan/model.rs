@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::disruption::{
     DeletePodsPlan, DrainPlan, DrainedExpectation, EndedExpectation, EvictPlan, FlappingExpectation,
-    ScaleDownExpectation, Standing, TaintPlan,
+    ScaleDownExpectation, SlowedExpectation, Standing, TaintPlan,
 };
 
 /// The label that every object of a run carries: the name under which the scenario knows it.
@@ -653,6 +653,8 @@ pub enum Expect {
     ScaleDownBlocked(ScaleDownExpectation),
     /// A condition came and went.
     Flapping(FlappingExpectation),
+    /// A bystander's work took so much longer beside another workload.
+    Slowed(SlowedExpectation),
     /// How many nodes of a zone got a NoExecute taint, and how far apart.
     TaintRate(TaintRateExpectation),
 }
@@ -685,6 +687,7 @@ impl Expect {
             Self::Nominated { .. } => "nominated",
             Self::ScaleDownBlocked(_) => "scaleDownBlocked",
             Self::Flapping(_) => "flapping",
+            Self::Slowed(_) => "slowed",
             Self::TaintRate(_) => "taintRate",
         }
     }

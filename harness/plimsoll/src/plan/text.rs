@@ -426,6 +426,9 @@ fn expected(expect: &Expect) -> String {
                 blocked.blocked_by.iter().map(|(name, why)| format!("{name} ({})", why.name())).collect();
             format!("{}: by {}", blocked.node, by.join(", "))
         }
+        Expect::Slowed(slowed) => {
+            format!("{} by {}: {}", slowed.workload, slowed.by, words::times(slowed))
+        }
         Expect::Flapping(flapping) => {
             let times = band(&flapping.times, &|number| number.to_string());
             let period =

@@ -86,6 +86,17 @@ pub fn list<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
     }
 }
 
+/// How many times as long.
+#[must_use]
+pub fn times(expected: &crate::plan::SlowedExpectation) -> String {
+    let end = |word: &str, bound: Option<f64>| bound.map(|bound| format!("{word} {bound} times"));
+    let ends: Vec<String> = [end("at least", expected.at_least), end("at most", expected.at_most)]
+        .into_iter()
+        .flatten()
+        .collect();
+    ends.join(" and ")
+}
+
 /// `1 pod`, `2 pods`.
 #[must_use]
 pub fn count(number: usize, noun: &str) -> String {

@@ -70,6 +70,7 @@ fn check(plan: &Plan) {
                 DrainedTo::End(_) => Vec::new(),
             },
             Expect::ScaleDownBlocked(blocked) => blocked.blocked_by.keys().collect(),
+            Expect::Slowed(slowed) => vec![&slowed.workload, &slowed.by],
             Expect::Flapping(_)
             | Expect::Reclaimed { .. }
             | Expect::Conditions(_)

@@ -6,7 +6,7 @@ use plimsoll::observe::{Answer, Asked, DrainOutcome, Fact, RefusedPod, StepOutco
 use plimsoll::plan::{
     Action, Band, DrainEnd, DrainObstacle, DrainPlan, DrainedExpectation, DrainedTo, EndKind,
     EndedExpectation, Expect, FlappingExpectation, Lasting, PlannedStep, ReplacedExpectation, ReplacedOn,
-    ScaleDownExpectation, ScaleDownObstacle,
+    ScaleDownExpectation, ScaleDownObstacle, SlowedExpectation,
 };
 use plimsoll::verdict::State;
 use serde_json::{Value, json};
@@ -319,6 +319,55 @@ fn what_keeps_an_autoscaler_is_named_with_its_reason() {
     assert_finding(&run, blocked(&both), State::Violated, "greedy does not keep worker");
     run.add(60.0, gap("disruption budgets", 55.0, false));
     assert_finding(&run, blocked(&both[1..]), State::Unknown, "disruption budgets went unwatched");
+}
+
+#[test]
+fn a_bystander_is_slowed_by_what_its_rounds_take_longer_beside_another() {
+    let slowed = |at_least: Option<f64>, at_most: Option<f64>| {
+        Expect::Slowed(SlowedExpectation {
+            workload: "steady".into(),
+            by: "greedy".into(),
+            at_least,
+            at_most,
+        })
+    };
+    let told = |name: &str, report: Value| Fact::Filler { name: name.into(), in_pod: true, report };
+    let round = |milliseconds: f64| {
+        told("steady", json!({"kind": "bystander", "latency": {"median": milliseconds / 1e3}}))
+    };
+    let run = |beside: f64| {
+        let mut run = quiet();
+        run.add(40.0, told("steady", json!({"kind": "bystander-start", "latency": null})));
+        for at in [41.0, 42.0, 43.0] {
+            run.add(at, round(2.0));
+        }
+        run.add(43.5, told("greedy", json!({"kind": "start", "filled": 0})));
+        // While it fills nothing is counted.
+        run.add(44.0, round(900.0));
+        run.add(44.5, told("greedy", json!({"kind": "held", "filled": 1})));
+        run.add(45.0, round(900.0));
+        for at in [46.0, 47.0, 48.0] {
+            run.add(at, round(beside));
+        }
+        run
+    };
+    assert_finding(
+        &run(30.0),
+        slowed(None, Some(20.0)),
+        State::Held,
+        "2.00 ms before greedy started and 30.00 ms",
+    );
+    assert_finding(&run(30.0), slowed(Some(10.0), None), State::Held, "15.00 times as long");
+    assert_finding(&run(30.0), slowed(None, Some(10.0)), State::Violated, "expected at most 10 times");
+    assert_finding(&run(3.0), slowed(Some(10.0), None), State::Violated, "expected at least 10 times");
+    // Two milliseconds more are nobody's.
+    assert_finding(&run(4.0), slowed(None, Some(1.5)), State::Held, "2.00 times as long");
+    let mut silent = run(3.0);
+    silent.remove(|at, fact| matches!(fact, Fact::Filler { .. }) && at > 46.5);
+    assert_finding(&silent, slowed(None, Some(10.0)), State::Unknown, "1 time while it held");
+    let mut never = run(3.0);
+    never.remove(|_, fact| matches!(fact, Fact::Filler { name, .. } if name == "greedy"));
+    assert_finding(&never, slowed(None, Some(10.0)), State::Violated, "greedy never held its GPU memory");
 }
 
 #[test]

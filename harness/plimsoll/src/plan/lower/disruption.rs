@@ -13,11 +13,12 @@ use super::steps::{condition, one_node};
 use super::workloads::check_node;
 use crate::plan::{
     Action, Band, DeletePodsPlan, DrainPlan, DrainedExpectation, DrainedTo, EndKind, EndedExpectation,
-    EvictPlan, Expect, FlappingExpectation, ScaleDownExpectation, TaintPlan,
+    EvictPlan, Expect, FlappingExpectation, ScaleDownExpectation, SlowedExpectation, TaintPlan,
 };
 use crate::scenario::format::disruption::{
     DeletePodsStep, DrainStep, Drained, Ended, EvictStep, Flapping, ScaleDownObstacle, StatusCodes, TaintStep,
 };
+use crate::scenario::format::expect::Slowed;
 use crate::scenario::format::values::{Names as WrittenNames, Time};
 use crate::scenario::tree::{Mark, shortened};
 use crate::scenario::{Code, Entries, Located};
@@ -247,6 +248,24 @@ impl Lowering<'_> {
             let blocked_by = self.by_workload(&by.value);
             let expected = ScaleDownExpectation { node: node.value.clone(), blocked_by };
             self.add(node.mark, Expect::ScaleDownBlocked(expected));
+        }
+    }
+
+    pub(super) fn slowed(&mut self, name: &Located<String>, written: &Located<Slowed>) {
+        let bounds = [written.at_least.as_ref(), written.at_most.as_ref()];
+        if bounds.iter().all(Option::is_none) {
+            let text = "by how much? Expected `atLeast` or `atMost`";
+            self.findings.say(Code::E0004, written.mark, text);
+        }
+        if let (Some(least), Some(most)) = (&written.at_least, &written.at_most)
+            && least.0 > most.0
+        {
+            self.findings.say(Code::E0006, most.mark, "`atMost` is less than `atLeast`");
+        }
+        let (workload, by) = (self.subject_with_pods(name), self.subject_with_pods(&written.by));
+        if let (Some(workload), Some(by)) = (workload, by) {
+            let [at_least, at_most] = bounds.map(|bound| bound.map(|number| number.0));
+            self.add(name.mark, Expect::Slowed(SlowedExpectation { workload, by, at_least, at_most }));
         }
     }
 

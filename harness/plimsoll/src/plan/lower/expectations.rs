@@ -82,6 +82,7 @@ impl Lowering<'_> {
             nominated,
             scale_down_blocked,
             flapping,
+            slowed,
             // It is about zones, and taken by itself.
             taint_rate: _,
         } = &expect.value;
@@ -170,6 +171,9 @@ impl Lowering<'_> {
         }
         for flapping in flapping.iter().flat_map(|flapping| flapping.iter()) {
             self.flapping(flapping);
+        }
+        for (name, slowed) in slowed.iter().flat_map(|entries| entries.iter()) {
+            self.slowed(name, slowed);
         }
         self.contradictions(expect);
     }

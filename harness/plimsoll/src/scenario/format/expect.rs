@@ -10,7 +10,7 @@ use serde::de::{
 };
 
 use super::disruption::{Drained, Ended, Flapping, ScaleDownObstacle, StatusCodes, TaintEffect};
-use super::values::{Amount, Bounds, Count, Lasting, Names, NamesOrNone, Time};
+use super::values::{Amount, Bounds, Count, Lasting, Names, NamesOrNone, Number, Time};
 use crate::scenario::located::{Entries, Located};
 
 /// What must turn out to be so. Each line needs evidence; without it the verdict is unknown, never a pass.
@@ -71,8 +71,24 @@ pub struct Expect {
     pub scale_down_blocked: Option<Located<Entries<Located<Entries<ScaleDownObstacle>>>>>,
     /// Conditions that come and go.
     pub flapping: Option<Located<Vec<Located<Flapping>>>>,
+    /// By workload with `gpuBystander`: how much longer a round of its work took while another workload held its GPU memory than before
+    /// that one started.
+    pub slowed: Option<Located<Entries<Located<Slowed>>>>,
     /// How many nodes of a zone of hollow nodes got a NoExecute taint, and how far apart.
     pub taint_rate: Option<Located<Vec<Located<TaintRate>>>>,
+}
+
+/// How much longer work takes beside another workload.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Slowed {
+    /// The workload that holds GPU memory meanwhile.
+    pub by: Located<String>,
+    /// How many times as long at least, by the median.
+    pub at_least: Option<Located<Number>>,
+    /// How many times as long at most, by the median. What is slower by less than 5 ms may be the machine's processors, and is no
+    /// violation.
+    pub at_most: Option<Located<Number>>,
 }
 
 /// How the nodes of a zone are tainted.

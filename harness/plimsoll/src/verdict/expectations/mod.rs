@@ -16,6 +16,7 @@ mod reclaimed;
 mod rejected;
 mod replaced;
 mod scale_down;
+mod slowed;
 mod survive;
 mod taint_rate;
 mod tainted;
@@ -64,6 +65,7 @@ pub(super) fn judge(context: &Context<'_>, expect: &Expect) -> Judgement {
         Expect::Nominated { workload, node } => nominated::judge(context, workload, node, &mut case),
         Expect::ScaleDownBlocked(expected) => scale_down::judge(context, expected, &mut case),
         Expect::Flapping(expected) => flapping::judge(context, expected, &mut case),
+        Expect::Slowed(expected) => slowed::judge(context, expected, &mut case),
     }
     case.decide()
 }
@@ -161,6 +163,9 @@ pub(super) fn title(expect: &Expect) -> String {
         Expect::Nominated { workload, node } => format!("{node} is nominated for {workload}"),
         Expect::ScaleDownBlocked(expected) => {
             format!("what keeps a cluster autoscaler from removing {}", expected.node)
+        }
+        Expect::Slowed(expected) => {
+            format!("{} slowed by {} {}", expected.workload, expected.by, words::times(expected))
         }
         Expect::Flapping(expected) => format!("{} of {} comes and goes", expected.condition, expected.node),
     }
