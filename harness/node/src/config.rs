@@ -194,9 +194,22 @@ pub struct GpuConfig {
     pub resource: String,
     /// Bytes of memory that one unit of it is.
     pub unit: u64,
+    /// The last ones, where they are given away whole and by a resource of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole: Option<WholeGpus>,
     /// The options of the evictor; absent where none runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evictor: Option<Vec<String>>,
+}
+
+/// GPUs that are given away whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WholeGpus {
+    /// The extended resource that pods request them by.
+    pub resource: String,
+    /// How many.
+    pub count: u32,
 }
 
 /// An image of nothing but weight. The node makes it itself.

@@ -375,6 +375,14 @@ fn gpus_fail_and_are_mended_and_programs_use_them() {
   - wait: {for: allocatable, resource: plimsoll.dev/gpu-memory, count: 0, within: 9s}
   expect: {survive: [neighbour]}
 ";
+    let both = spec
+        .replace("memory: 16Gi}}", "memory: 16Gi}, whole: {count: 1}}")
+        .replace("plimsoll.dev/gpu-memory: 1}, gpuB", "nvidia.com/gpu: 1}, gpuB");
+    let whole = plan(&both).nodes[0].gpus.as_ref().and_then(|gpus| gpus.whole.clone()).expect("whole ones");
+    assert_eq!((whole.resource.as_str(), whole.count), ("nvidia.com/gpu", 1));
+    let two = both.replace("nvidia.com/gpu: 1}, gpuB", "nvidia.com/gpu: 2}, gpuB");
+    let wrong = lower(&load(&two, &Files::new())).expect_err("two of one");
+    assert!(wrong.list.iter().any(|diagnostic| diagnostic.code == Code::E0022), "{wrong}");
     let plan = plan(spec);
     let waits =
         Until::Allocatable { node: "worker".into(), resource: "plimsoll.dev/gpu-memory".into(), amount: 0 };
@@ -400,6 +408,15 @@ fn gpus_fail_and_are_mended_and_programs_use_them() {
             "simulated: {memory: 16Gi}, real: {memory: 16Gi}",
             Code::E0010,
         ),
+        ("{count: 2, memory: 16Gi}}", "{count: 2, memory: 16Gi}, whole: {count: 2}}", Code::E0006),
+        ("{count: 2, memory: 16Gi}}", "{count: 2, memory: 16Gi}, whole: {resource: gpu}}", Code::E0006),
+        (
+            "{count: 2, memory: 16Gi}}",
+            "{count: 2, memory: 16Gi}, whole: {resource: plimsoll.dev/gpu-memory}}",
+            Code::E0010,
+        ),
+        ("survive: [neighbour]", "slowed: {neighbour: {by: patient}}", Code::E0004),
+        ("survive: [neighbour]", "slowed: {neighbour: {by: patient, atLeast: 3, atMost: 2}}", Code::E0006),
         // Nobody can give a real one an error.
         ("simulated: {count: 2", "real: {count: 2", Code::E0022),
         (

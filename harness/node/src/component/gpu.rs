@@ -42,16 +42,31 @@ fn loader() -> String {
     format!("{GPU}/lib/ld.so")
 }
 
-/// The driver, and who asks it.
-fn driver(gpus: &GpuConfig) -> Vec<String> {
-    let mut arguments = vec![
-        format!("--resource-name={}", gpus.resource),
-        format!("--unit={}", gpus.unit),
-        format!("--reader={}", loader()),
-    ];
+/// Which of a node's devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// Those that are given away by their memory.
+    Shared,
+    /// Those that are given away whole.
+    Whole,
+}
+
+/// The driver, and who asks it for which devices.
+fn driver(gpus: &GpuConfig, which: Which) -> Vec<String> {
+    let mut arguments = vec![format!("--reader={}", loader())];
     let mut reader: Vec<String> = loaded("plimsoll-gpu-reader").into();
+    let shared = gpus.count - gpus.whole.as_ref().map_or(0, |whole| whole.count.min(gpus.count));
+    match (which, &gpus.whole) {
+        (Which::Whole, Some(whole)) => {
+            arguments.push(format!("--resource-name={}", whole.resource));
+            reader.extend([format!("--skip={shared}"), format!("--first={}", whole.count)]);
+        }
+        _ => {
+            arguments.extend([format!("--resource-name={}", gpus.resource), format!("--unit={}", gpus.unit)]);
+            reader.push(format!("--first={shared}"));
+        }
+    }
     if gpus.real {
-        reader.push(format!("--first={}", gpus.count));
         reader.push(format!("--memory={}", gpus.memory));
     } else {
         reader.push(format!("--library={GPU}/libplimsoll-simulated-driver.so"));
@@ -65,7 +80,18 @@ fn driver(gpus: &GpuConfig) -> Vec<String> {
 /// pods.
 #[must_use]
 pub fn gpu_device_plugin(gpus: &GpuConfig, generator: Generator) -> Vec<String> {
-    let mut arguments = vec!["device-plugin".to_owned(), "--share=memory".to_owned()];
+    plugin(gpus, generator, Which::Shared)
+}
+
+/// The arguments of the device plugin for those devices that are given away whole, if there are any.
+#[must_use]
+pub fn gpu_whole_device_plugin(gpus: &GpuConfig, generator: Generator) -> Option<Vec<String>> {
+    gpus.whole.as_ref().map(|_| plugin(gpus, generator, Which::Whole))
+}
+
+fn plugin(gpus: &GpuConfig, generator: Generator, which: Which) -> Vec<String> {
+    let share = if which == Which::Whole { "--share=device" } else { "--share=memory" };
+    let mut arguments = vec!["device-plugin".to_owned(), share.to_owned()];
     if !gpus.real {
         arguments.extend([
             // All of a simulated node's devices are in its one folder, so a filler is told which of them are its own.
@@ -78,8 +104,11 @@ pub fn gpu_device_plugin(gpus: &GpuConfig, generator: Generator) -> Vec<String> 
     }
     if generator == Generator::Toolkit {
         arguments.extend(["--cdi-existing", "--cdi-kind=nvidia.com/gpu"].map(str::to_owned));
+    } else if which == Which::Whole {
+        // Each plugin writes the description of its own devices, in a file that is named after the kind.
+        arguments.push("--cdi-kind=plimsoll.dev/whole-gpu".to_owned());
     }
-    arguments.extend(driver(gpus));
+    arguments.extend(driver(gpus, which));
     arguments
 }
 
@@ -105,7 +134,7 @@ pub fn gpu_evictor(node: &str, gpus: &GpuConfig) -> Option<Vec<String>> {
     let mut arguments = vec!["evictor".to_owned(), format!("--node-name={node}")];
     arguments.push("--listen=127.0.0.1:9401".to_owned());
     arguments.extend(gpus.evictor.as_ref()?.iter().cloned());
-    arguments.extend(driver(gpus));
+    arguments.extend(driver(gpus, Which::Shared));
     Some(arguments)
 }
 
@@ -134,6 +163,7 @@ pub fn simulated_node(gpus: &GpuConfig) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::WholeGpus;
 
     fn gpus(real: bool) -> GpuConfig {
         GpuConfig {
@@ -143,6 +173,7 @@ mod tests {
             memory: 16 << 30,
             resource: "nvidia.com/gpu-memory".to_owned(),
             unit: 1 << 30,
+            whole: None,
             evictor: Some(vec!["--eviction-hard=gpu.memory.available<5%".to_owned()]),
         }
     }
@@ -178,6 +209,30 @@ mod tests {
         let simulated = gpu_device_plugin(&gpus(false), Generator::Own);
         assert!(simulated.iter().any(|argument| argument.contains("simulated")));
         assert!(!simulated.iter().any(|argument| argument.contains("--memory")));
+    }
+
+    #[test]
+    fn devices_that_are_given_away_whole_have_a_plugin_of_their_own() {
+        let both = GpuConfig {
+            whole: Some(WholeGpus { resource: "nvidia.com/gpu".to_owned(), count: 1 }),
+            ..gpus(false)
+        };
+        let shared = gpu_device_plugin(&both, Generator::Own);
+        assert!(shared.contains(&"--reader-argument=--first=1".to_owned()), "{shared:?}");
+        assert!(!shared.iter().any(|argument| argument.contains("--skip")), "{shared:?}");
+        let whole = gpu_whole_device_plugin(&both, Generator::Own).expect("a plugin");
+        for argument in [
+            "--share=device",
+            "--resource-name=nvidia.com/gpu",
+            "--cdi-kind=plimsoll.dev/whole-gpu",
+            "--reader-argument=--skip=1",
+            "--reader-argument=--first=1",
+        ] {
+            assert!(whole.contains(&argument.to_owned()), "{argument}: {whole:?}");
+        }
+        let evictor = gpu_evictor("worker", &both).expect("an evictor");
+        assert!(evictor.contains(&"--reader-argument=--first=1".to_owned()), "{evictor:?}");
+        assert_eq!(gpu_whole_device_plugin(&gpus(false), Generator::Own), None);
     }
 
     #[test]

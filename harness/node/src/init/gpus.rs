@@ -7,12 +7,15 @@ use serde_json::{Value, json};
 use super::InitError;
 use super::supervise::{Supervisor, log_file};
 use crate::component::{
-    Generator, generator, gpu_device_plugin, gpu_evictor, gpu_toolkit, gpu_withholders, kubeconfig,
+    Generator, generator, gpu_device_plugin, gpu_evictor, gpu_toolkit, gpu_whole_device_plugin,
+    gpu_withholders, kubeconfig,
 };
 use crate::config::{BIN, GPU, GpuConfig, NodeConfig, RUN, SIMULATED_NODE};
 
 /// The device plugin's name among the components.
 const DEVICE_PLUGIN: &str = "gpu-device-plugin";
+/// That of the one for devices that are given away whole.
+const WHOLE_DEVICE_PLUGIN: &str = "gpu-whole-device-plugin";
 
 /// Starts what a node with GPUs has besides. Both wait for whatever they need: the kubelet's socket, the API server.
 pub(super) fn start(supervisor: &Supervisor, name: &str, role: &NodeConfig) -> Result<(), InitError> {
@@ -23,7 +26,7 @@ pub(super) fn start(supervisor: &Supervisor, name: &str, role: &NodeConfig) -> R
     if chosen(gpus) == Generator::Toolkit {
         describe(supervisor)?;
     }
-    spawn(supervisor, DEVICE_PLUGIN, &gpu_device_plugin(gpus, chosen(gpus)))?;
+    start_plugins(supervisor, gpus)?;
     if let Some(arguments) = gpu_evictor(name, gpus) {
         let path = format!("{RUN}/gpu-evictor.kubeconfig");
         std::fs::write(&path, kubeconfig(&role.api_server, "gpu-evictor"))
@@ -31,6 +34,14 @@ pub(super) fn start(supervisor: &Supervisor, name: &str, role: &NodeConfig) -> R
         spawn(supervisor, "gpu-evictor", &arguments)?;
     }
     Ok(())
+}
+
+fn start_plugins(supervisor: &Supervisor, gpus: &GpuConfig) -> Result<(), InitError> {
+    spawn(supervisor, DEVICE_PLUGIN, &gpu_device_plugin(gpus, chosen(gpus)))?;
+    match gpu_whole_device_plugin(gpus, chosen(gpus)) {
+        Some(arguments) => spawn(supervisor, WHOLE_DEVICE_PLUGIN, &arguments),
+        None => Ok(()),
+    }
 }
 
 /// The bundle's nvidia-ctk, which only one has that was built so.
@@ -72,7 +83,10 @@ pub(super) fn change(
     std::fs::rename(&fresh, &path).map_err(InitError::context(&path))?;
     if xid.is_none() {
         supervisor.stop(DEVICE_PLUGIN)?;
-        spawn(supervisor, DEVICE_PLUGIN, &gpu_device_plugin(gpus, chosen(gpus)))?;
+        if gpus.whole.is_some() {
+            supervisor.stop(WHOLE_DEVICE_PLUGIN)?;
+        }
+        start_plugins(supervisor, gpus)?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 pub use plimsoll_hog::report::{Form, Resource};
 use plimsoll_node::config::optional_duration_seconds;
-pub use plimsoll_node::config::{BallastImage, ControlPlaneSettings, GpuConfig};
+pub use plimsoll_node::config::{BallastImage, ControlPlaneSettings, GpuConfig, WholeGpus};
 
 pub use crate::scenario::format::fill::WhenExhausted;
 pub use crate::scenario::format::step::{

@@ -299,7 +299,11 @@ fn gpus_text(gpus: &GpuConfig) -> String {
     });
     let (memory, unit) = (amount(gpus.memory), amount(gpus.unit));
     let kind = if gpus.real { "of the machine's own" } else { "simulated" };
-    format!("{} {kind} GPUs of {memory}, {} in units of {unit}{evictor}", gpus.count, gpus.resource)
+    let whole = gpus
+        .whole
+        .as_ref()
+        .map_or_else(String::new, |whole| format!("; the last {} whole as {}", whole.count, whole.resource));
+    format!("{} {kind} GPUs of {memory}, {} in units of {unit}{whole}{evictor}", gpus.count, gpus.resource)
 }
 
 fn until(until: &Until) -> String {

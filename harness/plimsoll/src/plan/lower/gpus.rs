@@ -8,7 +8,7 @@ use plimsoll_eviction::threshold::ThresholdConfiguration;
 use super::cluster::Node;
 use super::context::Findings;
 use super::steps::one_node;
-use crate::plan::{Action, GpuChange, GpuConfig, Resource, Until};
+use crate::plan::{Action, GpuChange, GpuConfig, Resource, Until, WholeGpus};
 use crate::scenario::format::document::NodeSpec;
 use crate::scenario::format::fill::GpuBystander;
 use crate::scenario::format::gpu::GpuEviction;
@@ -19,6 +19,8 @@ use crate::scenario::{Code, Located};
 
 /// The resource that GPU memory is requested by, unless a node says otherwise.
 const RESOURCE: &str = "plimsoll.dev/gpu-memory";
+/// The resource that whole GPUs are requested by, unless a node says otherwise.
+const WHOLE_RESOURCE: &str = "nvidia.com/gpu";
 /// How much one unit of it is, unless a node says otherwise.
 const UNIT: u64 = 1 << 30;
 /// The most devices of a node.
@@ -72,25 +74,47 @@ pub(super) fn gpus(spec: &NodeSpec, findings: &mut Findings) -> Option<GpuConfig
         let mark = written.unit.as_ref().map_or(bounds.memory.mark, |unit| unit.mark);
         findings.say(Code::E0006, mark, "a unit larger than the memory of a GPU: none could be requested");
     }
-    let resource = written.resource.as_ref().map_or(RESOURCE, |resource| &resource.value);
-    if let Some(named) = &written.resource
-        && named.value.split('/').filter(|part| !part.is_empty()).count() != 2
-    {
-        let message = format!(
-            "`{}` is no extended resource: expected a domain, a slash and a name, such as {RESOURCE}",
-            shortened(&named.value)
-        );
-        findings.say(Code::E0006, named.mark, message);
-    }
+    let resource = resource(written.resource.as_ref(), RESOURCE, findings);
+    let whole = written.whole.as_ref().map(|whole| {
+        let of_whole = whole.count.as_ref().map_or(1, |count| count.0);
+        if of_whole == 0 || of_whole >= count {
+            let message =
+                format!("{of_whole} of {count} GPUs whole: expected 1 or more, and one that is left");
+            findings.say(Code::E0006, whole.count.as_ref().map_or(whole.mark, |count| count.mark), message);
+        }
+        let name = self::resource(whole.resource.as_ref(), WHOLE_RESOURCE, findings);
+        if name == resource {
+            findings.say(
+                Code::E0010,
+                whole.mark,
+                format!("`{name}` is what the other GPUs are given away by"),
+            );
+        }
+        WholeGpus { resource: name, count: of_whole }
+    });
     Some(GpuConfig {
         real: written.real.is_some(),
         withheld: Vec::new(),
         count,
         memory: bounds.memory.0,
-        resource: resource.to_owned(),
+        resource,
         unit,
+        whole,
         evictor,
     })
+}
+
+/// The name of an extended resource.
+fn resource(written: Option<&Located<String>>, default: &str, findings: &mut Findings) -> String {
+    let Some(named) = written else { return default.to_owned() };
+    if named.value.split('/').filter(|part| !part.is_empty()).count() != 2 {
+        let message = format!(
+            "`{}` is no extended resource: expected a domain, a slash and a name, such as {default}",
+            shortened(&named.value)
+        );
+        findings.say(Code::E0006, named.mark, message);
+    }
+    named.value.clone()
 }
 
 /// The machine's own GPUs can be those of one node only.
@@ -224,12 +248,21 @@ pub(super) fn allocatable_wait(
     }
     let (node, resource, amount) = (node?, wait.resource.as_ref()?, wait.count.as_ref()?);
     let offers = nodes.iter().find(|own| own.plan.name == node).and_then(|own| own.plan.gpus.as_ref());
-    if offers.is_none_or(|gpus| gpus.resource != resource.value) {
+    if offers.is_none_or(|gpus| units(gpus, &resource.value).is_none()) {
         let message = format!("{node} has no GPUs that are offered as {}", shortened(&resource.value));
         findings.say(Code::E0022, resource.mark, message);
         return None;
     }
     Some(Until::Allocatable { node, resource: resource.value.clone(), amount: amount.0 })
+}
+
+/// How many units of a resource one container can be given, where these GPUs are given away by it: shares of one, or as many as there
+/// are whole ones.
+fn units(gpus: &GpuConfig, resource: &str) -> Option<u128> {
+    if gpus.resource == resource {
+        return Some(u128::from(gpus.memory / gpus.unit.max(1)));
+    }
+    gpus.whole.as_ref().filter(|whole| whole.resource == resource).map(|whole| u128::from(whole.count))
 }
 
 /// What is wrong with a workload that fills GPU memory: it must have a GPU, and be able to get one.
@@ -253,8 +286,8 @@ pub(super) fn check(workload: &Located<Workload>, nodes: &[Node], findings: &mut
         return;
     }
     let limit = workload.limits.iter().find_map(|(resource, amount)| {
-        let of = gpus.iter().find(|gpus| gpus.resource == resource.value)?;
-        Some((resource, amount, of))
+        let units = gpus.iter().find_map(|gpus| units(gpus, &resource.value))?;
+        Some((resource, amount, units))
     });
     match limit {
         None => findings.say_with_help(
@@ -263,8 +296,7 @@ pub(super) fn check(workload: &Located<Workload>, nodes: &[Node], findings: &mut
             "uses GPU memory and requests none, so that it would have no GPU",
             format!("add `limits: {{{}: 1}}`", gpus[0].resource),
         ),
-        Some((resource, amount, gpus)) => {
-            let units = u128::from(gpus.memory / gpus.unit.max(1));
+        Some((resource, amount, units)) => {
             if u128::try_from(amount.value).is_ok_and(|wanted| wanted > units) {
                 let message = format!(
                     "requests {} units and a GPU has {units}: shares of several are not given to one container",

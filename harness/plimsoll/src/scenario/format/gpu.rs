@@ -21,6 +21,18 @@ pub struct Gpus {
     pub resource: Option<Located<String>>,
     /// How much memory one unit of the resource is. Default 1Gi.
     pub unit: Option<Located<Size>>,
+    /// Gives the last GPUs away whole, by a resource of their own. Left out: all are given away by their memory.
+    pub whole: Option<Located<WholeGpus>>,
+}
+
+/// GPUs that are given away whole. No evictor watches them: who has one has it alone.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WholeGpus {
+    /// How many. Default 1; at least one GPU must be left.
+    pub count: Option<Located<Count>>,
+    /// The extended resource that a device plugin advertises them as. Default `nvidia.com/gpu`.
+    pub resource: Option<Located<String>>,
 }
 
 /// How many GPUs, and their memory.
