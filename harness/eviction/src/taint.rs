@@ -20,25 +20,36 @@ pub struct Taint {
 /// How long a pod may stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stay {
-    /// So many seconds, none at all if a taint is not tolerated.
-    Seconds(i64),
+    /// So long, not at all if a taint is not tolerated.
+    For(SignedDuration),
     /// As long as it likes.
     Forever,
 }
 
 /// How long a pod may stay on a node with these taints. Only NoExecute ones count; of each taint the first toleration
 /// that covers it, and of those the shortest. Upstream: `GetMatchingTolerations`, `getMinTolerationTime`.
+///
+/// Upstream counts in nanoseconds of 64 bits, which wrap around beyond 292 years; what is negative then stands for ever.
 #[must_use]
 pub fn stay(pod: &Pod, taints: &[Taint]) -> Stay {
-    let mut shortest = Stay::Forever;
+    let mut shortest: Option<i64> = None;
     for taint in taints.iter().filter(|taint| taint.effect == "NoExecute") {
         let covers = |own: &&Toleration| own.tolerates(&taint.key, &taint.value, &taint.effect);
-        let Some(toleration) = pod.tolerations.iter().find(covers) else { return Stay::Seconds(0) };
+        let Some(toleration) = pod.tolerations.iter().find(covers) else {
+            return Stay::For(SignedDuration::ZERO);
+        };
         if let Some(seconds) = toleration.toleration_seconds {
-            shortest = shortest.min(Stay::Seconds(seconds.max(0)));
+            let seconds = seconds.max(0);
+            shortest = Some(shortest.map_or(seconds, |shortest| shortest.min(seconds)));
         }
     }
-    shortest
+    match shortest {
+        None | Some(i64::MAX) => Stay::Forever,
+        Some(seconds) => match seconds.wrapping_mul(1_000_000_000) {
+            ..0 => Stay::Forever,
+            nanoseconds => Stay::For(SignedDuration::from_nanos(nanoseconds)),
+        },
+    }
 }
 
 /// A deletion that is to come.
@@ -52,8 +63,8 @@ pub struct ScheduledDeletion {
 
 /// The deletion that is scheduled after a look at the pod and its node, given the one that was before.
 ///
-/// A pod that keeps its taints keeps its time; one whose toleration was cut short may be due at once.
-/// Upstream: `processPodOnNode`.
+/// A deletion keeps its time while the pod's tolerations end at all, even if they now end sooner or later than they did; it is off if they
+/// do not end, and due at once if a taint is not tolerated. Upstream: `processPodOnNode`.
 #[must_use]
 pub fn schedule(
     pod: &Pod,
@@ -61,20 +72,18 @@ pub fn schedule(
     before: Option<ScheduledDeletion>,
     now: Timestamp,
 ) -> Option<ScheduledDeletion> {
-    let after = |start: Timestamp, seconds: i64| {
-        start.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
-    };
+    let after = |start: Timestamp, time: SignedDuration| start.saturating_add(time).unwrap_or(Timestamp::MAX);
     let tainted = taints.iter().any(|taint| taint.effect == "NoExecute");
     match stay(pod, taints) {
         Stay::Forever => None,
-        Stay::Seconds(0) if tainted && !tolerates_all(pod, taints) => {
+        Stay::For(_) if tainted && !tolerates_all(pod, taints) => {
             Some(ScheduledDeletion { since: now, at: now })
         }
-        Stay::Seconds(seconds) => {
-            let due = after(now, seconds);
+        Stay::For(time) => {
+            let due = after(now, time);
             match before {
                 None => Some(ScheduledDeletion { since: now, at: due }),
-                Some(before) if after(before.since, seconds) < due => Some(before),
+                Some(before) if after(before.since, time) < due => Some(before),
                 Some(before) => Some(ScheduledDeletion { since: before.since, at: due }),
             }
         }
@@ -104,15 +113,30 @@ mod tests {
         Pod { tolerations: tolerations.iter().map(toleration).collect(), ..Pod::default() }
     }
 
+    fn seconds(seconds: i64) -> Stay {
+        Stay::For(SignedDuration::from_secs(seconds))
+    }
+
     #[test]
     fn the_shortest_toleration_counts() {
         let taints = [taint("a", "NoExecute"), taint("b", "NoExecute"), taint("c", "NoSchedule")];
         assert_eq!(stay(&pod(&[]), &taints[2..]), Stay::Forever);
-        assert_eq!(stay(&pod(&[("a", None)]), &taints), Stay::Seconds(0));
+        assert_eq!(stay(&pod(&[("a", None)]), &taints), seconds(0));
         assert_eq!(stay(&pod(&[("a", None), ("b", None)]), &taints), Stay::Forever);
-        assert_eq!(stay(&pod(&[("a", Some(300)), ("b", Some(5))]), &taints), Stay::Seconds(5));
-        assert_eq!(stay(&pod(&[("a", Some(300)), ("a", Some(5)), ("b", None)]), &taints), Stay::Seconds(300));
-        assert_eq!(stay(&pod(&[("", Some(-1))]), &taints), Stay::Seconds(0));
+        assert_eq!(stay(&pod(&[("a", Some(300)), ("b", Some(5))]), &taints), seconds(5));
+        assert_eq!(stay(&pod(&[("a", Some(300)), ("a", Some(5)), ("b", None)]), &taints), seconds(300));
+        assert_eq!(stay(&pod(&[("", Some(-1))]), &taints), seconds(0));
+    }
+
+    #[test]
+    fn centuries_wrap_around() {
+        let taints = [taint("a", "NoExecute")];
+        let stay = |seconds| stay(&pod(&[("a", Some(seconds))]), &taints);
+        assert_eq!(stay(9_223_372_036), seconds(9_223_372_036));
+        assert_eq!(stay(9_223_372_037), Stay::Forever);
+        assert_eq!(stay(18_446_744_074), Stay::For(SignedDuration::from_nanos(290_448_384)));
+        assert_eq!(stay(1 << 55), seconds(0));
+        assert_eq!(stay(i64::MAX), Stay::Forever);
     }
 
     #[test]

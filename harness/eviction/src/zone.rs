@@ -135,34 +135,35 @@ impl Zones {
     }
 }
 
-/// A queue's limiter: a bucket that holds one token and is filled at a rate.
-/// Upstream: `flowcontrol.NewTokenBucketRateLimiter`, `RateLimitedTimedQueue`.
+/// A queue's limiter: a bucket that holds one token and is filled at a rate, or one that never accepts.
+/// Upstream: `flowcontrol.NewTokenBucketRateLimiter`, `NewFakeNeverRateLimiter`, and `Limiter` of `golang.org/x/time/rate`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limiter {
-    rate: f32,
+    /// Tokens a second; none if it never accepts. A bucket without a rate still has its first token.
+    rate: Option<f32>,
+    /// What was left when the last token was taken; a rounding error below zero at least.
     tokens: f64,
-    /// Time since some beginning at which the tokens were counted.
-    counted: Duration,
+    /// When that was: time since some beginning.
+    taken: Duration,
 }
 
 impl Limiter {
-    /// A limiter with its one token.
+    /// A bucket with its one token.
     #[must_use]
     pub const fn new(rate: f32, now: Duration) -> Self {
-        Self { rate, tokens: 1.0, counted: now }
+        Self { rate: Some(rate), tokens: 1.0, taken: now }
     }
 
-    /// Takes a token, if there is one.
+    /// Takes a token, if there is one, or if there will be within a nanosecond. A refusal changes nothing.
+    /// Upstream: `reserveN`.
     pub fn try_accept(&mut self, now: Duration) -> bool {
-        if self.rate <= 0.0 {
-            return false;
-        }
-        let gained = now.saturating_sub(self.counted).as_secs_f64() * f64::from(self.rate);
-        self.tokens = (self.tokens + gained).min(1.0);
-        self.counted = self.counted.max(now);
-        let accepted = self.tokens >= 1.0;
+        let Some(rate) = self.rate.map(f64::from) else { return false };
+        let gained = if rate > 0.0 { now.saturating_sub(self.taken).as_secs_f64() * rate } else { 0.0 };
+        let left = (self.tokens + gained).min(1.0) - 1.0;
+        let accepted = left >= 0.0 || rate > 0.0 && -left / rate * 1e9 < 1.0;
         if accepted {
-            self.tokens -= 1.0;
+            self.tokens = left;
+            self.taken = self.taken.max(now);
         }
         accepted
     }
@@ -172,12 +173,15 @@ impl Limiter {
     /// Upstream's limiter that never accepts says that its rate is 1, so a rate of exactly that leaves it in place.
     /// Upstream: `SwapLimiter`, `fakeNeverRateLimiter.QPS`.
     pub fn swap(&mut self, rate: f32, now: Duration) {
-        let own = if self.rate <= 0.0 { 1.0 } else { self.rate };
         #[expect(clippy::float_cmp, reason = "upstream compares the rates as they were given")]
-        if own == rate {
+        if self.rate.unwrap_or(1.0) == rate {
             return;
         }
-        let waiting = rate > 0.0 && !self.try_accept(now);
+        if rate <= 0.0 {
+            self.rate = None;
+            return;
+        }
+        let waiting = !self.try_accept(now);
         *self = Self::new(rate, now);
         if waiting {
             self.try_accept(now);
@@ -267,5 +271,33 @@ mod tests {
         assert!(!limiter.try_accept(at(900_000)), "upstream takes a rate of 1 for the one it has");
         limiter.swap(0.5, at(900_000));
         assert!(limiter.try_accept(at(902_000)));
+    }
+
+    #[test]
+    fn what_is_refused_leaves_no_trace() {
+        let at = Duration::from_millis;
+        let mut limiter = Limiter::new(1.0, at(0));
+        assert!(limiter.try_accept(at(0)));
+        // Tenths of a second, added up one by one, are less than a second.
+        assert!((1..10).all(|tenth| !limiter.try_accept(at(tenth * 100))));
+        assert!(limiter.try_accept(at(1000)));
+        // A third of a token is there when it lacks less than a nanosecond, and not when it lacks more.
+        let mut limiter = Limiter::new(3.0, at(0));
+        assert!(limiter.try_accept(at(0)));
+        assert!(!limiter.try_accept(Duration::from_nanos(333_333_332)));
+        assert!(limiter.try_accept(Duration::from_nanos(333_333_333)));
+    }
+
+    #[test]
+    fn a_bucket_without_a_rate_has_its_first_token() {
+        let at = Duration::from_secs;
+        let mut limiter = Limiter::new(0.0, at(0));
+        assert!(limiter.try_accept(at(0)));
+        assert!(!limiter.try_accept(at(900)));
+        // It says that its rate is none, unlike the one that never accepts.
+        limiter.swap(1.0, at(900));
+        assert!(limiter.try_accept(at(901)));
+        limiter.swap(0.0, at(902));
+        assert!(!limiter.try_accept(at(1900)));
     }
 }
