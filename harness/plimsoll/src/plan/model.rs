@@ -73,7 +73,7 @@ impl Plan {
     /// is no failure of the step.
     #[must_use]
     pub fn expects_answers_of(&self, of: &str) -> bool {
-        let about = |expect: &Expect| matches!(expect, Expect::Answered { workload, .. } if workload == of);
+        let about = |expect: &Expect| matches!(expect, Expect::Answered { workload, draining: false, .. } if workload == of);
         self.expectations.iter().any(|expectation| about(&expectation.expect))
     }
 
@@ -633,12 +633,15 @@ pub enum Expect {
     Terminating(Vec<String>),
     /// How a workload's pods ended.
     Ended(EndedExpectation),
-    /// What the API server answered to the requests of `evict` steps about each pod of a workload.
+    /// What the API server answered to the requests of `evict` steps, or of drains, about each pod of a workload.
     Answered {
         /// The workload.
         workload: String,
         /// HTTP status codes in order; equal ones one after another count once.
         codes: Vec<u16>,
+        /// Whether those of drains are meant.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        draining: bool,
     },
     /// What the drains of a node came to.
     Drained(DrainedExpectation),
@@ -682,6 +685,7 @@ impl Expect {
             Self::Tolerated { .. } => "tolerated",
             Self::Terminating(_) => "terminating",
             Self::Ended(_) => "ended",
+            Self::Answered { draining: true, .. } => "drainAnswered",
             Self::Answered { .. } => "answered",
             Self::Drained(_) => "drained",
             Self::Nominated { .. } => "nominated",

@@ -409,7 +409,7 @@ fn expected(expect: &Expect) -> String {
         Expect::Terminated { workload, lasting } => format!("{workload} ends in {lasting}"),
         Expect::Replaced(replaced) => replaced_text(replaced),
         Expect::Ended(ended) => ended_text(ended),
-        Expect::Answered { workload, codes } => {
+        Expect::Answered { workload, codes, .. } => {
             let codes: Vec<String> = codes.iter().map(u16::to_string).collect();
             format!("{workload}: {}", codes.join(", then "))
         }

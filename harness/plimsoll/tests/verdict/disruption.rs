@@ -198,14 +198,22 @@ fn answer(code: u16, draining: bool) -> Fact {
 
 #[test]
 fn answers_count_in_order_and_equal_ones_once() {
-    let answered = |codes: &[u16]| Expect::Answered { workload: "greedy".into(), codes: codes.to_vec() };
+    let by = |codes: &[u16], draining| Expect::Answered {
+        workload: "greedy".into(),
+        codes: codes.to_vec(),
+        draining,
+    };
+    let answered = |codes: &[u16]| by(codes, false);
     let mut run = quiet();
     assert_finding(&run, answered(&[201]), State::Violated, "was never asked to evict greedy");
     for (at, code) in [(50.0, 429), (51.0, 429), (53.0, 201)] {
         run.add(at, answer(code, false));
     }
     // What a drain asks is the drain's.
+    assert_finding(&run, by(&[404], true), State::Violated, "no drain asked the API server to evict greedy");
     run.add(54.0, answer(404, true));
+    assert_finding(&run, by(&[404], true), State::Held, "1 request answered with 404");
+    assert_finding(&run, by(&[429, 201], true), State::Violated, "expected 429, then 201");
     assert_finding(&run, answered(&[429, 201]), State::Held, "3 requests answered with 429, then 201");
     assert_finding(&run, answered(&[201]), State::Violated, "expected 201");
     assert_finding(&run, answered(&[429]), State::Violated, "(Cannot evict pod); expected 429");

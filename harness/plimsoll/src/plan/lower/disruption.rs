@@ -160,7 +160,7 @@ impl Lowering<'_> {
         );
     }
 
-    pub(super) fn answered(&mut self, name: &Located<String>, codes: &Located<StatusCodes>) {
+    pub(super) fn answered(&mut self, name: &Located<String>, codes: &Located<StatusCodes>, draining: bool) {
         let Some(workload) = self.subject_with_pods(name) else { return };
         if codes.is_empty() {
             self.findings.say(
@@ -184,19 +184,25 @@ impl Lowering<'_> {
                 ),
             }
         }
-        let asked = self
-            .steps
-            .iter()
-            .any(|step| matches!(&step.action, Action::Evict(evict) if evict.workloads.contains(&workload)));
-        if !asked && !self.findings.steps_missing() {
+        let asks = |action: &Action| match action {
+            Action::Evict(evict) => !draining && evict.workloads.contains(&workload),
+            Action::Drain(drain) => draining && !drain.disable_eviction,
+            _ => false,
+        };
+        if !self.steps.iter().any(|step| asks(&step.action)) && !self.findings.steps_missing() {
+            let (what, help) = if draining {
+                ("drains a node by evictions".to_owned(), "- drain: {node: NODE}".to_owned())
+            } else {
+                (format!("evicts `{}`", name.value), format!("- evict: {{pods: [{}]}}", name.value))
+            };
             self.findings.say_with_help(
                 Code::E0012,
                 name.mark,
-                format!("no step evicts `{}`: nothing is answered", name.value),
-                format!("add `- evict: {{pods: [{}]}}` to the steps", name.value),
+                format!("no step {what}: nothing is answered"),
+                format!("add `{help}` to the steps"),
             );
         }
-        self.add(name.mark, Expect::Answered { workload, codes: lowered });
+        self.add(name.mark, Expect::Answered { workload, codes: lowered, draining });
     }
 
     pub(super) fn drained(&mut self, node: &Located<String>, written: &Located<Drained>) {

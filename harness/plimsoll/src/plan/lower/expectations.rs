@@ -78,6 +78,7 @@ impl Lowering<'_> {
             terminating,
             ended,
             answered,
+            drain_answered,
             drained,
             nominated,
             scale_down_blocked,
@@ -158,7 +159,10 @@ impl Lowering<'_> {
             self.ended(name, ended);
         }
         for (name, codes) in answered.iter().flat_map(|entries| entries.iter()) {
-            self.answered(name, codes);
+            self.answered(name, codes, false);
+        }
+        for (name, codes) in drain_answered.iter().flat_map(|entries| entries.iter()) {
+            self.answered(name, codes, true);
         }
         for (node, drained) in drained.iter().flat_map(|entries| entries.iter()) {
             self.drained(node, drained);

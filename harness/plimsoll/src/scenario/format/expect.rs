@@ -63,6 +63,9 @@ pub struct Expect {
     /// By workload: what the API server answered, as HTTP status codes in order, to the `evict` steps about each of its pods. Equal
     /// answers one after another count once.
     pub answered: Option<Located<Entries<Located<StatusCodes>>>>,
+    /// By workload: the same of what drains asked about each of its pods, for which a disruption budget's 429 is no end: they ask
+    /// again.
+    pub drain_answered: Option<Located<Entries<Located<StatusCodes>>>>,
     /// By node: what its drains came to.
     pub drained: Option<Located<Entries<Located<Drained>>>>,
     /// By workload: the node that the scheduler nominated for its pod when it preempted others there.

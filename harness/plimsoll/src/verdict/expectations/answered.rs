@@ -1,4 +1,4 @@
-//! `answered`: what the API server answered to the `evict` steps, pod by pod.
+//! `answered` and `drainAnswered`: what the API server answered to the `evict` steps, or to drains, pod by pod.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use super::super::history::Seen;
 use super::super::words;
 use crate::observe::{Answer, Asked};
 
-pub(super) fn judge(context: &Context<'_>, workload: &str, codes: &[u16], case: &mut Case) {
+pub(super) fn judge(context: &Context<'_>, workload: &str, codes: &[u16], draining: bool, case: &mut Case) {
     let mut by_pod: BTreeMap<&str, Vec<Seen<'_, Answer>>> = BTreeMap::new();
     let ours = context.history.answers.iter().filter(|answer| {
-        !answer.value.draining
+        answer.value.draining == draining
             && answer.value.asked == Asked::Evict
             && answer.value.workload.as_deref() == Some(workload)
     });
@@ -20,7 +20,14 @@ pub(super) fn judge(context: &Context<'_>, workload: &str, codes: &[u16], case: 
     }
     if by_pod.is_empty() {
         let doubts = context.history.undone_doubts(context.plan, |_| false);
-        case.absent(format!("the API server was never asked to evict {workload}"), [], doubts);
+        case.absent(
+            format!(
+                "{} to evict {workload}",
+                if draining { "no drain asked the API server" } else { "the API server was never asked" }
+            ),
+            [],
+            doubts,
+        );
     }
     for (pod, answers) in by_pod {
         let mut seen: Vec<u16> = answers.iter().map(|answer| answer.value.code).collect();

@@ -60,7 +60,9 @@ pub(super) fn judge(context: &Context<'_>, expect: &Expect) -> Judgement {
         Expect::TaintRate(expected) => taint_rate::judge(context, expected, &mut case),
         Expect::Terminating(workloads) => terminating::judge(context, workloads, &mut case),
         Expect::Ended(expected) => ended::judge(context, expected, &mut case),
-        Expect::Answered { workload, codes } => answered::judge(context, workload, codes, &mut case),
+        Expect::Answered { workload, codes, draining } => {
+            answered::judge(context, workload, codes, *draining, &mut case);
+        }
         Expect::Drained(expected) => drained::judge(context, expected, &mut case),
         Expect::Nominated { workload, node } => nominated::judge(context, workload, node, &mut case),
         Expect::ScaleDownBlocked(expected) => scale_down::judge(context, expected, &mut case),
@@ -155,9 +157,10 @@ pub(super) fn title(expect: &Expect) -> String {
         Expect::TaintRate(expected) => failure::taint_rate(expected, |band| words::band("pid", band)),
         Expect::Terminating(workloads) => format!("{} still terminating", words::list(workloads)),
         Expect::Ended(expected) => format!("{} ended as {}", expected.workload, expected.kind.name()),
-        Expect::Answered { workload, codes } => {
+        Expect::Answered { workload, codes, draining } => {
             let codes: Vec<String> = codes.iter().map(u16::to_string).collect();
-            format!("the eviction of {workload} is answered with {}", codes.join(", then "))
+            let by = if *draining { " by a drain" } else { "" };
+            format!("the eviction of {workload}{by} is answered with {}", codes.join(", then "))
         }
         Expect::Drained(expected) => format!("what draining {} comes to", expected.node),
         Expect::Nominated { workload, node } => format!("{node} is nominated for {workload}"),
