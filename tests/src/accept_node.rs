@@ -42,7 +42,7 @@ pub fn a_booted_node_is_put_under_pressure() -> Result<(), String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     describe(folder.path())?;
     let good = "memory: 1Gi
-kubelet: {evictionHard: {memory.available: 200Mi}, nodeStatusUpdateFrequency: 2s}
+kubelet: {evictionHard: {memory.available: 300Mi}, nodeStatusUpdateFrequency: 2s}
 gpuEviction: {evictionHard: {gpu.memory.available: 4Gi}, interval: 2s, evictionPressureTransitionPeriod: 5s}
 ";
     let ran = on_host(folder.path(), good, &["--level", "standard"])?.expect(0)?;
@@ -52,7 +52,7 @@ gpuEviction: {evictionHard: {gpu.memory.available: 4Gi}, interval: 2s, evictionP
     // A pod is faster than the evictor looks, the kubelet is to answer at once, and no pod is evicted before the kernel kills.
     let bad = "memory: 1Gi
 kubelet: {evictionHard: {memory.available: 1Mi}, nodeStatusUpdateFrequency: 2s}
-gpuEviction: {evictionHard: {gpu.memory.available: 1Gi}, interval: 10s}
+gpuEviction: {evictionHard: {gpu.memory.available: 1Gi}, interval: 5s}
 ";
     let wrong = ["--level", "standard", "--gpu-rate", "100Gi/s", "--health-within", "1ms"];
     let ran = on_host(folder.path(), bad, &wrong)?.expect(1)?;
@@ -60,6 +60,26 @@ gpuEviction: {evictionHard: {gpu.memory.available: 1Gi}, interval: 10s}
         passed(&ran, "FAILED ", name)?;
     }
     passed(&ran, "passed ", RUNS_ON)
+}
+
+/// Runs a scenario on the machine's own GPUs where the driver can not be found, and one that no real GPU can be used for.
+///
+/// # Errors
+/// With what was said instead of what was expected.
+pub fn without_a_card_a_run_on_real_ones_says_what_to_do() -> Result<(), String> {
+    let run = |scenario: &str, code: i32, said: &[&str]| {
+        let mut command = command::plimsoll(&["run", "--on", "host", "--gpus", "real", scenario])?;
+        command.env("PLIMSOLL_CUDA_LIBRARY", "/nowhere/libcuda.so.1");
+        let ran = command::start(command)?.ended(RUN_WITHIN)?.expect(code)?;
+        match said.iter().find(|text| !ran.errors.contains(**text)) {
+            Some(text) => Err(format!("`{text}` is not in\n{}", ran.errors)),
+            None => Ok(()),
+        }
+    };
+    let driver = ["CUDA's driver does not work here", "help: run it on a machine with an NVIDIA driver"];
+    run("scenarios/gpu/shares-isolate-nobody.yaml", 3, &driver)?;
+    let fault = "a real GPU can not be given an error";
+    run("scenarios/gpu/unhealthy-gpu-keeps-its-pod-and-gets-no-new-one.yaml", 2, &[fault])
 }
 
 const OVER_REQUEST: &str = "a pod over its request leaves before a GPU is full, and nobody else";

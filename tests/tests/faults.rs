@@ -81,6 +81,9 @@ fn main() -> ExitCode {
         Trial::test("a_booted_node_is_put_under_pressure", || {
             accept_node::a_booted_node_is_put_under_pressure().map_err(Failed::from)
         }),
+        Trial::test("without_a_card_a_run_on_real_ones_says_what_to_do", || {
+            accept_node::without_a_card_a_run_on_real_ones_says_what_to_do().map_err(Failed::from)
+        }),
         Trial::test("a_killed_kubelet_is_no_pass", || a_killed_component_is_no_pass("kubelet")),
         Trial::test("a_killed_api_server_is_no_pass", || a_killed_component_is_no_pass("kube-apiserver")),
         Trial::test("a_killed_containerd_is_no_pass", || a_killed_component_is_no_pass("containerd")),

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-pub use plimsoll_gpu_hog::inventory::Inventory;
-use plimsoll_gpu_hog::inventory::{CudaDevice, Told};
+use plimsoll_gpu_hog::inventory::CudaDevice;
+pub use plimsoll_gpu_hog::inventory::{Inventory, Told};
 use plimsoll_gpu_hog::management::Facts;
 use plimsoll_hog::report::{Kind, Report};
 use rustix::process::Signal;

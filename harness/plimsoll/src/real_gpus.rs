@@ -1,7 +1,7 @@
 //! What a plan whose node has the machine's own GPUs needs to know of them before it runs.
 
 use plimsoll_acceptance::program::Hog;
-use plimsoll_acceptance::run::{Inventory, inventory};
+use plimsoll_acceptance::run::{Inventory, Told, inventory};
 
 use crate::gpu_programs::GpuPrograms;
 use crate::plan::Plan;
@@ -31,9 +31,9 @@ fn fit(plan: &mut Plan, inventory: &Inventory) -> Result<(), String> {
     if inventory.stamp.is_some() {
         return Err(format!("the driver that was found is the simulated one\n{HELP}"));
     }
-    let cards = match inventory.cuda.said() {
-        Some(cuda) => &cuda.devices,
-        None => return Err(format!("CUDA's driver does not work here\n{HELP}")),
+    let cards = match &inventory.cuda {
+        Told::Said(cuda) => &cuda.devices,
+        Told::Failed(why) => return Err(format!("CUDA's driver does not work here: {why}\n{HELP}")),
     };
     for node in &mut plan.nodes {
         let Some(gpus) = node.gpus.as_mut().filter(|gpus| gpus.real) else { continue };
@@ -103,6 +103,10 @@ mod tests {
             let wrong = fit(&mut real, &inventory).expect_err(why);
             assert!(wrong.contains(why) && wrong.contains("help: "), "{wrong}");
         }
+        let without = json!({"v": 1, "cuda": {"failed": "no libcuda.so.1"}, "nvml": {"failed": "x"}});
+        let without = serde_json::from_value(without).expect("an inventory");
+        let wrong = fit(&mut real, &without).expect_err("no driver");
+        assert!(wrong.contains("no libcuda.so.1") && wrong.contains("help: "), "{wrong}");
         let stamped: Inventory = {
             let mut value = serde_json::to_value(inventory(&[80 << 30, 80 << 30])).expect("JSON");
             value["stamp"] = json!("SIMULATED");

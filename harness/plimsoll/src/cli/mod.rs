@@ -78,7 +78,7 @@ enum Command {
     Clean,
     /// Accept this machine's GPUs, or say what speaks against them
     #[command(after_long_help = accept_node::EXAMPLES)]
-    AcceptNode(accept_node::AcceptNodeArguments),
+    AcceptNode(Box<accept_node::AcceptNodeArguments>),
     /// Show, verify or import the node bundle
     #[command(after_long_help = BUNDLE_EXAMPLES)]
     Bundle(bundle::BundleArguments),

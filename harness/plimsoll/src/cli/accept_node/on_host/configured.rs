@@ -26,6 +26,9 @@ const DAEMONS: u64 = 400 << 20;
 /// How many times the period of whoever looks the way from the threshold to the end of the memory takes. An agent that keeps its
 /// period has then looked at least twice.
 const LOOKS: f64 = 3.0;
+/// The least rates of the two, in bytes a second, so that a threshold of next to nothing does not take for ever.
+const SLOWEST: u64 = 4 << 20;
+const SLOWEST_ON_GPU: u64 = 16 << 20;
 /// How long anything may take besides what it is known to, such as a pod to start.
 const BESIDES: Duration = Duration::from_secs(90);
 
@@ -176,7 +179,7 @@ impl Configured {
         let within = (share * cards.unit()).saturating_sub(cards.context());
         let left = cards.memory.saturating_sub(within);
         let start = left.saturating_sub(line.below + 2 * cards.context());
-        let slow = slowly(line, interval);
+        let slow = slowly(line, interval).max(SLOWEST_ON_GPU);
         let wait = wait_for(left - start, slow, line.grace);
         let rate = rate.map_or_else(|| format!("{slow}/s"), str::to_owned);
         let workloads = json!([
@@ -189,7 +192,7 @@ impl Configured {
             {"start": ["within"]},
             {"wait": {"for": "Filled", "pods": ["within"], "within": "120s"}},
             {"start": ["over"]},
-            {"wait": {"for": "Gone", "pods": ["over"], "node": NODE, "within": wait}},
+            {"wait": {"for": "Gone", "pods": ["over"], "within": wait}},
             {"observe": format_duration(interval + Duration::from_secs(2))},
         ]);
         let says = format!("The node was low on resource: {RESOURCE}");
@@ -217,7 +220,7 @@ impl Configured {
         let amount = amount.ok_or_else(|| {
             format!("a node with {memory} bytes of memory is too small for a threshold of {}", line.below)
         })?;
-        let slow = slowly(line, KUBELET_LOOKS);
+        let slow = slowly(line, KUBELET_LOOKS).max(SLOWEST);
         let wait = wait_for(DAEMONS + line.below, slow, line.grace);
         let share = cards.memory / cards.unit() / 2;
         let held = (share * cards.unit()).saturating_sub(cards.context());
@@ -232,7 +235,7 @@ impl Configured {
             {"start": ["trainer"]},
             {"wait": {"for": "Filled", "pods": ["trainer"], "within": "120s"}},
             {"start": ["greedy"]},
-            {"wait": {"for": "evictions", "within": wait}},
+            {"wait": {"for": "Gone", "pods": ["greedy"], "within": wait}},
             {"observe": "3s"},
         ]);
         let expect = json!({"evicted": ["greedy"], "survive": ["trainer"], "oomKills": "none"});
@@ -293,16 +296,15 @@ impl Evictor {
 }
 
 /// A rate in bytes a second at which the way from a threshold to the end of the memory takes several looks and the grace period.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "bytes a second, of memory that a machine has"
+)]
 fn slowly(line: Line, look: Duration) -> u64 {
     let seconds = look.as_secs_f64() * LOOKS + line.grace.as_secs_f64();
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "bytes a second, of memory that a machine has"
-    )]
-    let rate = (line.below as f64 / seconds) as u64;
-    rate.max(1 << 20)
+    (line.below as f64 / seconds) as u64
 }
 
 /// How long it takes to fill so much at a rate, be it seen, and go.
