@@ -32,10 +32,11 @@ impl Pod {
         if !requests.keys().any(|resource| is_supported_at_pod_level(resource)) {
             return None;
         }
-        let whole = memory(requests);
-        if whole == 0 {
+        // A request that has no 64-bit number counts as 0 below, but it is not zero.
+        if requests.get(MEMORY).is_none_or(crate::quantity::Quantity::is_zero) {
             return Some(0);
         }
+        let whole = memory(requests);
         let assigned = self.container_request(MEMORY).map_or(0, |request| request.upstream_value());
         let containers =
             i64::try_from(self.containers.len() + self.init_containers.len()).unwrap_or(i64::MAX);
@@ -157,6 +158,17 @@ mod tests {
         };
         assert_eq!(pod.oom_score_adjustment(&pod.containers[0], 4 * GIB), 500);
         assert_eq!(pod.oom_score_adjustment(&pod.containers[1], 4 * GIB), 750);
+    }
+
+    #[test]
+    fn a_pod_level_request_beyond_64_bits_counts_as_none_but_is_shared_out() {
+        let requests: ResourceList = [(MEMORY.to_owned(), "1e30".parse().expect("a quantity"))].into();
+        let pod = Pod {
+            containers: vec![container("1Gi", false), Container::default()],
+            resources: Some(Resources { requests, ..Resources::default() }),
+            ..Pod::default()
+        };
+        assert_eq!(pod.oom_score_adjustment(&pod.containers[0], 4 * GIB), 875);
     }
 
     #[test]

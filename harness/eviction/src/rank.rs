@@ -271,6 +271,8 @@ mod tests {
         assert_eq!(order(&[u64::MAX, u64::MAX - 1, 5]), [[2], [0], [1]]);
         assert_eq!(order(&[(1 << 63) + 1, (1 << 63) - 1]), [[0], [1]]);
         assert_eq!(order(&[0, (1 << 63) + 1]), [[0], [1]]);
+        // Half a circle apart they have none, and the greater number goes first.
+        assert_eq!(order(&[0, 1 << 63]), [[1], [0]]);
     }
 
     #[test]

@@ -344,9 +344,8 @@ impl ThresholdConfiguration {
         }
         let hard = thresholds.len();
         thresholds.append(&mut soft);
-        for threshold in &mut thresholds {
+        for (origin, threshold) in (1..).zip(&mut thresholds) {
             if let Some(reclaim) = minimum_reclaims.get(&threshold.signal) {
-                origin += 1;
                 threshold.minimum_reclaim = Some(reclaim.clone());
                 threshold.reclaim_origin = origin;
             }
@@ -366,4 +365,48 @@ fn allocatable_thresholds(thresholds: &[Threshold]) -> Vec<Threshold> {
     let copy =
         |threshold: &Threshold| Threshold { signal: Signal::AllocatableMemoryAvailable, ..threshold.clone() };
     thresholds.iter().filter(copied).map(copy).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(signal: &str, text: &str) -> BTreeMap<String, String> {
+        [(signal.to_owned(), text.to_owned())].into()
+    }
+
+    #[test]
+    fn a_refusal_names_the_signal_whose_statement_is_wrong() {
+        let refused = |configuration: ThresholdConfiguration| {
+            configuration.parse().err().map(|error| (error.signal(), error.to_string()))
+        };
+        let hard = |text: &str| ThresholdConfiguration {
+            hard: one("nodefs.available", text),
+            ..ThresholdConfiguration::default()
+        };
+        for text in ["ten%", "-5%", "101%", "5Gib", "0"] {
+            let (signal, told) = refused(hard(text)).expect(text);
+            assert_eq!(signal, Some(Signal::NodeFsAvailable), "{told}");
+        }
+        let soft = |grace: Option<&str>| ThresholdConfiguration {
+            soft: one("memory.available", "1Gi"),
+            soft_grace_periods: grace.map(|grace| one("memory.available", grace)).unwrap_or_default(),
+            ..ThresholdConfiguration::default()
+        };
+        for grace in [None, Some("-1s"), Some("soon")] {
+            let (signal, told) = refused(soft(grace)).expect("a refusal");
+            assert_eq!(signal, Some(Signal::MemoryAvailable), "{told}");
+        }
+        for reclaim in ["0%", "-1"] {
+            let minimum_reclaims = one("pid.available", reclaim);
+            let (signal, told) =
+                refused(ThresholdConfiguration { minimum_reclaims, ..hard("10%") }).expect(reclaim);
+            assert_eq!(signal, Some(Signal::PidAvailable), "{told}");
+        }
+        let unknown =
+            ThresholdConfiguration { hard: one("memory.free", "1"), ..ThresholdConfiguration::default() };
+        let told = "unsupported eviction signal memory.free".to_owned();
+        assert_eq!(refused(unknown), Some((None, told)));
+        assert_eq!(refused(soft(Some("1m"))), None);
+    }
 }

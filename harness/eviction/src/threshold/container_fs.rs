@@ -71,3 +71,25 @@ fn placeholder(signal: Signal) -> Threshold {
     let operator = Operator::Never;
     Threshold { operator, ..Threshold::new(signal, ThresholdValue::default(), GoDuration::ZERO) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quantity::Quantity;
+
+    #[test]
+    fn what_is_added_is_the_hard_one_first() {
+        let threshold = |signal, bytes, grace| {
+            let value = ThresholdValue::Quantity(Quantity::from_bytes(bytes));
+            Threshold::new(signal, value, GoDuration::from_seconds(grace))
+        };
+        let soft = threshold(Signal::NodeFsAvailable, 20, 30);
+        let hard = threshold(Signal::NodeFsAvailable, 10, 0);
+        let configured = [soft.clone(), hard.clone()];
+        let copy =
+            |threshold: &Threshold| Threshold { signal: Signal::ContainerFsAvailable, ..threshold.clone() };
+        let nothing = placeholder(Signal::ContainerFsInodesFree);
+        let expected = [soft.clone(), hard.clone(), copy(&hard), copy(&soft), nothing.clone(), nothing];
+        assert_eq!(with_container_fs(&configured, FilesystemLayout::Single), expected);
+    }
+}

@@ -75,6 +75,17 @@ fn grown(capacity: usize, length: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::duration::GoDuration;
+    use crate::signal::Signal;
+    use crate::threshold::ThresholdValue;
+
+    #[test]
+    fn a_list_made_otherwise_is_that_list() {
+        let threshold =
+            Threshold::new(Signal::PidAvailable, ThresholdValue::Percentage(0.1), GoDuration::ZERO);
+        let thresholds = Thresholds::from(vec![threshold.clone()]);
+        assert_eq!((&thresholds[..], thresholds.room), (&[threshold][..], 0));
+    }
 
     #[test]
     fn capacities_are_those_of_go() {
@@ -84,5 +95,7 @@ mod tests {
         assert_eq!(grown(3, 7), 7);
         assert_eq!(grown(6, 7), 13);
         assert_eq!(grown(6, 6), 6);
+        // Longer than any kubelet's, and than the sizes that are known here: no room to spare.
+        assert_eq!(grown(0, 200), 200);
     }
 }

@@ -115,6 +115,11 @@ mod tests {
             ("0x_Ap0%", 0.1),
             ("33.333%", 33.333 / 100.0),
             ("1e-60%", 0.0),
+            ("-0x1p3%", -0.08),
+            // More digits than 32 bits, or 64, hold: only whether they are zero matters.
+            ("0x10000000000000000p-62%", 0.04),
+            ("0x1.0000010000000000p0%", 0.01),
+            ("0x1.0000010000000011p0%", 1.000_000_1 / 100.0),
         ] {
             assert_eq!(parse(text), Ok(percentage), "{text}");
         }
@@ -142,6 +147,8 @@ mod tests {
             ("ten%", "strconv.ParseFloat: parsing \"ten\": invalid syntax"),
             ("1 %", "strconv.ParseFloat: parsing \"1 \": invalid syntax"),
             ("1__0%", "strconv.ParseFloat: parsing \"1__0\": invalid syntax"),
+            ("_5%", "strconv.ParseFloat: parsing \"_5\": invalid syntax"),
+            ("0__5%", "strconv.ParseFloat: parsing \"0__5\": invalid syntax"),
             ("0x10%", "strconv.ParseFloat: parsing \"0x10\": invalid syntax"),
             ("\u{a0}\u{e9}%", "strconv.ParseFloat: parsing \"\\u00a0\u{e9}\": invalid syntax"),
             ("+nan%", "strconv.ParseFloat: parsing \"+nan\": invalid syntax"),
