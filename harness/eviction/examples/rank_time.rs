@@ -1,14 +1,18 @@
-//! Times rankings: for 12, 110 and 500 pods, how long one takes once the figures are there, and with them.
+//! Times rankings: how long one takes once the figures are there, and how long the figures take. Of 12, 110 and 500 pods, or of those in a folder
+//! with `pods.json` and `summary.json`, such as `ci/oracle/run rank-time` makes.
 //!
 //! ```text
-//! cargo run --release -p plimsoll-eviction --example rank_time
+//! cargo run --release -p plimsoll-eviction --example rank_time -- [DIR]
 //! ```
 //!
 //! One JSON document a line, times in microseconds, each the fastest of 5 rounds.
 
+use std::fs;
 use std::hint::black_box;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use plimsoll_eviction::document::{read_json, read_pods};
 use plimsoll_eviction::figures::PodFigures;
 use plimsoll_eviction::layout::FilesystemLayout;
 use plimsoll_eviction::pod::{Container, Pod, Resources};
@@ -80,20 +84,34 @@ fn time(mut call: impl FnMut()) -> f64 {
     std::iter::repeat_with(round).take(5).fold(f64::INFINITY, f64::min)
 }
 
+fn read(folder: &Path) -> (Vec<Pod>, Summary) {
+    let text = |name: &str| {
+        let path = folder.join(name);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    let pods = read_pods(&text("pods.json")).expect("pods.json");
+    (pods, read_json(&text("summary.json")).expect("summary.json"))
+}
+
+fn tell((pods, summary): &(Vec<Pod>, Summary)) {
+    let count = pods.len();
+    let figures = PodFigures::of_all(pods, summary);
+    let figures_time = time(|| drop(black_box(PodFigures::of_all(black_box(pods), summary))));
+    for signal in
+        [Signal::MemoryAvailable, Signal::NodeFsAvailable, Signal::NodeFsInodesFree, Signal::PidAvailable]
+    {
+        let by = RankBy::signal(signal, FilesystemLayout::Single);
+        let rank_time = time(|| drop(black_box(rank(by, black_box(&figures)))));
+        println!(
+            "{{\"signal\":\"{signal}\",\"pods\":{count},\"rankMicroseconds\":{rank_time:.2},\
+             \"figuresMicroseconds\":{figures_time:.2}}}"
+        );
+    }
+}
+
 fn main() {
-    for count in [12, 110, 500] {
-        let (pods, summary) = node(count);
-        let figures = PodFigures::of_all(&pods, &summary);
-        let figures_time = time(|| drop(black_box(PodFigures::of_all(black_box(&pods), &summary))));
-        for signal in
-            [Signal::MemoryAvailable, Signal::NodeFsAvailable, Signal::NodeFsInodesFree, Signal::PidAvailable]
-        {
-            let by = RankBy::signal(signal, FilesystemLayout::Single);
-            let rank_time = time(|| drop(black_box(rank(by, black_box(&figures)))));
-            println!(
-                "{{\"signal\":\"{signal}\",\"pods\":{count},\"rankMicroseconds\":{rank_time:.2},\
-                 \"figuresMicroseconds\":{figures_time:.2}}}"
-            );
-        }
+    match std::env::args_os().nth(1) {
+        Some(folder) => tell(&read(Path::new(&folder))),
+        None => [12, 110, 500].iter().for_each(|count| tell(&node(*count))),
     }
 }
