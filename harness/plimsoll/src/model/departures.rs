@@ -1,6 +1,7 @@
-//! Who went, in order, and when: what a real run and one in virtual time are compared by.
+//! Who went and which pressure conditions were raised and cleared, in order, and when: what a real run and one in virtual time are
+//! compared by.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::predict::{Prediction, Sequence};
 use crate::observe::{Fact, Timeline};
@@ -11,13 +12,52 @@ const TOLERANCE_SECONDS: f64 = 10.0;
 /// Departures no further apart than this, in seconds, have no order.
 const TIE_SECONDS: f64 = 1.0;
 
-/// A pod that went.
+/// What is said where no pod goes, and where no condition changes.
+pub(super) const NOBODY: &str = "nobody goes";
+const NO_CONDITION: &str = "no pressure condition is raised";
+
+/// A pod that went, or a condition that changed.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Departure {
     /// Who and how.
     pub(super) what: String,
     /// When, in seconds after the steps began.
     pub(super) seconds: f64,
+}
+
+/// Every rise and every fall of a node's pressure conditions, in order.
+pub(super) fn conditions(timeline: &Timeline) -> Vec<Departure> {
+    let observations = &timeline.observations;
+    let started = observations.iter().find(|own| matches!(own.fact, Fact::Started));
+    let Some(started) = started.map(|own| own.at) else { return Vec::new() };
+    let mut raised: BTreeSet<(&str, &str)> = BTreeSet::new();
+    let mut found = Vec::new();
+    for own in observations {
+        let node = match &own.fact {
+            Fact::Node(node) => node,
+            Fact::Finished => break,
+            _ => continue,
+        };
+        let name = node.metadata.name.as_deref().unwrap_or_default();
+        for condition in node.status.iter().flat_map(|status| status.conditions.iter().flatten()) {
+            let kind = condition.type_.as_str();
+            let key = (name, kind);
+            let is_raised = condition.status == "True";
+            if !kind.ends_with("Pressure") || is_raised == raised.contains(&key) {
+                continue;
+            }
+            let change = if is_raised {
+                raised.insert(key);
+                "raised"
+            } else {
+                raised.remove(&key);
+                "cleared"
+            };
+            let seconds = words::seconds_between(started, own.at);
+            found.push(Departure { what: format!("{kind} of {name} {change}"), seconds });
+        }
+    }
+    found
 }
 
 /// Every eviction by the kubelet, rejection and OOM kill of a run, in order.
@@ -67,12 +107,14 @@ pub(super) fn departures(timeline: &Timeline) -> Vec<Departure> {
 
 impl Prediction {
     /// The prediction beside what was observed: whether any phase has the same pods go in the same order for the same
-    /// reasons, and whether each went when it does there, one interval of the kubelet's loop more or less. What leaves
-    /// a part of the plan out is not compared: it would differ for that reason.
+    /// reasons, and whether each went when it does there, one interval of the kubelet's loop more or less; and the same of the
+    /// nodes' pressure conditions. What leaves a part of the plan out is not compared: it would differ for that reason.
     #[must_use]
     pub fn compared_with(mut self, timeline: &Timeline) -> Self {
         if self.omissions.is_empty() {
-            self.disagreements = disagreements(&self, &departures(timeline));
+            self.disagreements = disagreements(NOBODY, &self.sequences, self.phases, &departures(timeline));
+            let observed = conditions(timeline);
+            self.disagreements.extend(disagreements(NO_CONDITION, &self.conditions, self.phases, &observed));
         }
         self
     }
@@ -81,19 +123,18 @@ impl Prediction {
 /// Who went in a run, and when, in a line.
 #[must_use]
 pub fn observed_words(timeline: &Timeline) -> String {
-    told(&departures(timeline))
+    told(NOBODY, &departures(timeline))
 }
 
-fn disagreements(prediction: &Prediction, observed: &[Departure]) -> Vec<String> {
-    let alike: Vec<&Sequence> =
-        prediction.sequences.iter().filter(|sequence| is_like(sequence, observed)).collect();
+fn disagreements(nothing: &str, sequences: &[Sequence], phases: u32, observed: &[Departure]) -> Vec<String> {
+    let alike: Vec<&Sequence> = sequences.iter().filter(|sequence| is_like(sequence, observed)).collect();
     if alike.is_empty() {
-        let predicted = prediction.sequences.iter().take(3).map(|sequence| {
-            format!("{} {}", sequence.words(), super::predict::share(sequence.phases, prediction.phases))
+        let predicted = sequences.iter().take(3).map(|sequence| {
+            format!("{} {}", sequence.words_or(nothing), super::predict::share(sequence.phases, phases))
         });
         return vec![format!(
             "observed: {}; predicted: {}",
-            told(observed),
+            told(nothing, observed),
             predicted.collect::<Vec<_>>().join("; or ")
         )];
     }
@@ -121,9 +162,9 @@ fn disagreements(prediction: &Prediction, observed: &[Departure]) -> Vec<String>
     found
 }
 
-fn told(observed: &[Departure]) -> String {
+fn told(nothing: &str, observed: &[Departure]) -> String {
     if observed.is_empty() {
-        return "nobody goes".to_owned();
+        return nothing.to_owned();
     }
     let told = observed.iter().map(|own| format!("{} ({})", own.what, words::seconds(own.seconds)));
     told.collect::<Vec<_>>().join(", then ")
@@ -157,28 +198,21 @@ mod tests {
             .collect()
     }
 
-    fn predicted(departures: &[(&str, f64, f64)]) -> Prediction {
+    fn predicted(departures: &[(&str, f64, f64)]) -> Vec<Sequence> {
         let departures = departures.iter().map(|(what, earliest, latest)| DepartureRange {
             what: (*what).to_owned(),
             earliest: *earliest,
             latest: *latest,
         });
-        Prediction {
-            phases: 10,
-            findings: Vec::new(),
-            facts: Vec::new(),
-            sequences: vec![Sequence { phases: 10, departures: departures.collect() }],
-            representative: 0,
-            omissions: Vec::new(),
-            disagreements: Vec::new(),
-        }
+        vec![Sequence { phases: 10, departures: departures.collect() }]
     }
 
     #[test]
     fn order_reason_and_time_are_compared() {
         let prediction =
             predicted(&[("a evicted for memory", 20.0, 30.0), ("b evicted for memory", 40.0, 50.0)]);
-        let found = |departures: &[(&str, f64)]| disagreements(&prediction, &observed(departures));
+        let found =
+            |departures: &[(&str, f64)]| disagreements(NOBODY, &prediction, 10, &observed(departures));
         let [a, b] = ["a evicted for memory", "b evicted for memory"];
         assert!(found(&[(a, 25.0), (b, 59.0)]).is_empty());
         assert_eq!(
@@ -191,5 +225,38 @@ mod tests {
         assert!(found(&[(b, 35.0), (a, 35.5)]).is_empty(), "a tie has no order");
         assert!(found(&[(a, 25.0)])[0].contains("always"));
         assert!(found(&[("a OOM-killed", 25.0), (b, 45.0)])[0].contains("predicted: a evicted for memory"));
+    }
+
+    #[test]
+    fn conditions_are_compared_as_departures_are() {
+        use k8s_openapi::api::core::v1::{Node, NodeCondition, NodeStatus};
+        let mut timeline = Timeline::default();
+        let at = |seconds: i64| jiff::Timestamp::from_second(1000 + seconds).expect("a time");
+        timeline.push(at(0), Fact::Started);
+        for (seconds, status) in [(1, "False"), (5, "True"), (6, "True"), (20, "False")] {
+            let condition = NodeCondition {
+                type_: "DiskPressure".to_owned(),
+                status: status.to_owned(),
+                ..NodeCondition::default()
+            };
+            let mut node = Node {
+                status: Some(NodeStatus { conditions: Some(vec![condition]), ..NodeStatus::default() }),
+                ..Node::default()
+            };
+            node.metadata.name = Some("worker".to_owned());
+            timeline.push(at(seconds), Fact::Node(Box::new(node)));
+        }
+        timeline.push(at(30), Fact::Finished);
+        let observed = conditions(&timeline);
+        let [raised, cleared] = ["DiskPressure of worker raised", "DiskPressure of worker cleared"];
+        let of = |what: &str, seconds: f64| Departure { what: what.to_owned(), seconds };
+        assert_eq!(observed, [of(raised, 5.0), of(cleared, 20.0)]);
+        let found = |predicted: &[Sequence]| disagreements(NO_CONDITION, predicted, 10, &observed);
+        assert!(found(&predicted(&[(raised, 1.0, 8.0), (cleared, 15.0, 25.0)])).is_empty());
+        assert_eq!(
+            found(&predicted(&[(raised, 1.0, 8.0), (cleared, 31.0, 35.0)])),
+            ["DiskPressure of worker cleared after 20.0s; predicted 31.0s to 35.0s"]
+        );
+        assert!(found(&predicted(&[]))[0].ends_with("predicted: no pressure condition is raised always"));
     }
 }

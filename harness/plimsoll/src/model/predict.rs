@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::departures::{Departure, departures};
+use super::departures::{Departure, NOBODY, conditions, departures};
 use super::{Assumptions, PrepareError, Prepared, timeline};
 use crate::observe::Timeline;
 use crate::plan::{Location, Plan};
@@ -21,6 +21,9 @@ pub struct Prediction {
     pub facts: Vec<FactShares>,
     /// In which order pods go, and when, the most frequent first.
     pub sequences: Vec<Sequence>,
+    /// In which order nodes' pressure conditions are raised and cleared, and when, the most frequent first.
+    #[serde(default)]
+    pub conditions: Vec<Sequence>,
     /// The phase that is most like all others, from 0.
     pub representative: u32,
     /// What of the plan is not modelled.
@@ -71,7 +74,7 @@ pub struct Alternative {
     pub phases: u32,
 }
 
-/// An order in which pods go.
+/// An order in which pods go, or in which conditions change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sequence {
@@ -81,7 +84,7 @@ pub struct Sequence {
     pub departures: Vec<DepartureRange>,
 }
 
-/// A pod that goes, and between when and when, in seconds after the steps began.
+/// A pod that goes or a condition that changes, and between when and when, in seconds after the steps began.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DepartureRange {
@@ -124,6 +127,7 @@ pub fn predict(plan: &Plan, assumptions: &Assumptions, phases: u32) -> Result<Pr
     let mut findings: Vec<FindingShares> = Vec::new();
     let mut facts: Vec<FactShares> = Vec::new();
     let mut sequences: Vec<Sequence> = Vec::new();
+    let mut changes: Vec<Sequence> = Vec::new();
     // For each phase, which alternative of which fact it has.
     let mut choices: Vec<Vec<(usize, usize)>> = Vec::new();
     for phase in 0..phases {
@@ -131,6 +135,7 @@ pub fn predict(plan: &Plan, assumptions: &Assumptions, phases: u32) -> Result<Pr
         add_findings(&mut findings, plan, &timeline);
         choices.push(add_facts(&mut facts, &Facts::of(plan, &timeline).text(None)));
         add_sequence(&mut sequences, departures(&timeline));
+        add_sequence(&mut changes, conditions(&timeline));
     }
     // A step that ends as it should leaves no finding.
     for finding in &mut findings {
@@ -144,12 +149,15 @@ pub fn predict(plan: &Plan, assumptions: &Assumptions, phases: u32) -> Result<Pr
     for fact in &mut facts {
         fact.alternatives.sort_by_key(|alternative| std::cmp::Reverse(alternative.phases));
     }
-    sequences.sort_by_key(|sequence| std::cmp::Reverse(sequence.phases));
+    for sequences in [&mut sequences, &mut changes] {
+        sequences.sort_by_key(|sequence| std::cmp::Reverse(sequence.phases));
+    }
     Ok(Prediction {
         phases,
         findings,
         facts,
         sequences,
+        conditions: changes,
         representative: u32::try_from(representative).unwrap_or(0),
         omissions: prepared.omissions().to_vec(),
         disagreements: Vec::new(),
@@ -244,8 +252,13 @@ impl Sequence {
     /// Who goes, in a line: `greedy evicted for memory (12.3s to 22.1s), then …`.
     #[must_use]
     pub fn words(&self) -> String {
+        self.words_or(NOBODY)
+    }
+
+    /// The same, with what is said where nothing happens.
+    pub(super) fn words_or(&self, nothing: &str) -> String {
         if self.departures.is_empty() {
-            return "nobody goes".to_owned();
+            return nothing.to_owned();
         }
         let told = self.departures.iter().map(|own| {
             let (earliest, latest) = (words::seconds(own.earliest), words::seconds(own.latest));
