@@ -201,6 +201,8 @@ pub struct Filling {
     pub form: Option<Form>,
     /// The folder that is filled.
     pub path: Option<PathBuf>,
+    /// Whether what is held stays when the filler ends.
+    pub keep: bool,
     /// How far, how fast and for how long.
     pub order: Order,
 }
@@ -212,7 +214,7 @@ impl CommandLine {
     ///
     /// When a value can not be read or values contradict each other.
     pub fn filling(self) -> Result<Option<Filling>, OrderError> {
-        let (resource, form, path, unit, fill) = match self.action {
+        let (resource, form, path, keep, unit, fill) = match self.action {
             Action::Memory(MemoryArguments { fill, form, path, .. }) => {
                 let form = match form {
                     MemoryForm::Anonymous => Form::Anonymous,
@@ -220,24 +222,24 @@ impl CommandLine {
                     MemoryForm::ActivePageCache => Form::ActivePageCache,
                     MemoryForm::Tmpfs => Form::Tmpfs,
                 };
-                (Resource::Memory, Some(form), path, Unit::Bytes, fill)
+                (Resource::Memory, Some(form), path, false, Unit::Bytes, fill)
             }
-            Action::Disk(DiskArguments { fill, form, path, .. }) => {
+            Action::Disk(DiskArguments { fill, form, path, keep }) => {
                 let form = match form {
                     DiskForm::Written => Form::Written,
                     DiskForm::Allocated => Form::Allocated,
                     DiskForm::Log => Form::Log,
                 };
-                (Resource::Disk, Some(form), path, Unit::Bytes, fill)
+                (Resource::Disk, Some(form), path, keep, Unit::Bytes, fill)
             }
-            Action::Inodes(InodesArguments { fill, path, .. }) => {
-                (Resource::Inodes, None, Some(path), Unit::Count, fill)
+            Action::Inodes(InodesArguments { fill, path, keep }) => {
+                (Resource::Inodes, None, Some(path), keep, Unit::Count, fill)
             }
-            Action::Pids(fill) => (Resource::Pids, None, None, Unit::Count, fill),
-            Action::Cpu(fill) => (Resource::Cpu, None, None, Unit::Millicores, fill),
+            Action::Pids(fill) => (Resource::Pids, None, None, false, Unit::Count, fill),
+            Action::Cpu(fill) => (Resource::Cpu, None, None, false, Unit::Millicores, fill),
             Action::Set { .. } | Action::Release { .. } | Action::Status { .. } => return Ok(None),
         };
-        Ok(Some(Filling { resource, form, path, order: fill.resolve(unit)? }))
+        Ok(Some(Filling { resource, form, path, keep, order: fill.resolve(unit)? }))
     }
 
     /// Does what was typed.

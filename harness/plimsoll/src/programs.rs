@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::gpu_programs::GpuPrograms;
+use crate::model::Assumptions;
 use plimsoll_hog::image::{Image, write_archive};
 
 /// Where the programs lie on this machine.
@@ -47,6 +48,15 @@ impl Programs {
             pause: program("plimsoll-pause")?,
             kwok: None,
         })
+    }
+
+    /// What is assumed of a run on this machine: its images are made of these programs, where they are found.
+    #[must_use]
+    pub fn assumptions() -> Assumptions {
+        let size = |path: &PathBuf| std::fs::metadata(path).map(|found| found.len());
+        let packed = Self::find().and_then(|own| Ok(size(&own.hog)? + size(&own.pause)?));
+        let packed = packed.ok().and_then(|bytes| i64::try_from(bytes).ok());
+        packed.map_or_else(Assumptions::default, |bytes| Assumptions::default().with_images(bytes))
     }
 
     /// The images of the fillers and of the pod sandbox in one archive that containerd imports.

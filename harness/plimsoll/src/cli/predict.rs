@@ -9,6 +9,7 @@ use super::select::Selection;
 use crate::evidence;
 use crate::model::{Assumptions, Prepared, predict as predict_plan, timeline};
 use crate::plan::{Plan, readings};
+use crate::programs::Programs;
 use crate::report::{Reporter, Terminal, truth as table};
 use crate::verdict::judge;
 
@@ -91,7 +92,7 @@ fn plans(selection: &Selection) -> Result<Vec<(PathBuf, Plan)>, Exit> {
 
 /// Predicts one plan and tells the phase that is most like all others as a run would be told.
 fn predict_one(plan: &Plan, phases: u32, reporters: &mut [Box<dyn Reporter + Send>]) -> Result<Exit, String> {
-    let assumptions = Assumptions::default();
+    let assumptions = Programs::assumptions();
     let prediction = predict_plan(plan, &assumptions, phases).map_err(|error| error.to_string())?;
     let prepared = Prepared::new(plan).map_err(|error| error.to_string())?;
     let phase = assumptions.phase(prediction.representative, prediction.phases);
@@ -113,7 +114,7 @@ pub(super) fn truth(arguments: &TruthArguments) -> Exit {
     let mut rows = Vec::new();
     for folder in &arguments.evidence {
         let row = evidence::read(folder).map_err(|error| error.to_string()).and_then(|(plan, timeline)| {
-            let prediction = predict_plan(&plan, &Assumptions::default(), arguments.phases.number);
+            let prediction = predict_plan(&plan, &Programs::assumptions(), arguments.phases.number);
             let prediction = prediction.map_err(|error| format!("{}: {error}", folder.display()))?;
             Ok(table::row(&plan, &prediction.compared_with(&timeline), &timeline))
         });

@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::check::{bad_input, show};
 use super::{Exit, print};
-use crate::model::{Assumptions, SECOND};
+use crate::model::SECOND;
+use crate::programs::Programs;
 use crate::scenario::{Files, load, parse};
 use crate::sweep::{Axis, Cell, Span, Summary, Sweep, SweepError, heat_map, svg};
 use crate::whole_file::WholeFile;
@@ -73,7 +74,7 @@ fn prepare(arguments: &SweepArguments) -> Result<Sweep, Exit> {
     let name = path.display().to_string();
     let files = manifests(path, &name, &text);
     let sweep =
-        Sweep::new(&name, &text, &files, arguments.vary.clone(), Assumptions::default(), arguments.phases);
+        Sweep::new(&name, &text, &files, arguments.vary.clone(), Programs::assumptions(), arguments.phases);
     sweep.map_err(|error| bad_input(&format!("{}: {error}", path.display())))
 }
 

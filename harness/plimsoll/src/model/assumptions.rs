@@ -59,6 +59,26 @@ pub struct Assumptions {
     pub request: Range,
     /// How long telling a running filler takes.
     pub tell: Range,
+    /// What the images of filler and sandbox take of their filesystem, packed and unpacked.
+    pub images: Range,
+    /// How fast files are written that are not paced.
+    pub write_rate: Range,
+    /// How fast a log is written at most, by way of the container runtime.
+    pub log_rate: Range,
+    /// How many empty files a second are made.
+    pub inode_rate: Range,
+    /// How many processes a second are started.
+    pub process_rate: Range,
+    /// What a pod takes of disk besides what it fills.
+    pub pod_storage: Range,
+    /// The inodes that a pod takes besides what it fills.
+    pub pod_inodes: Range,
+    /// Tasks of a node that is no pod: what has been started since those of the machine were counted.
+    pub node_tasks: Range,
+    /// Tasks that a pod has besides its containers' processes.
+    pub pod_tasks: Range,
+    /// How long importing images takes, as a step does it.
+    pub import: Range,
     /// Processors of a node, in thousandths: those of the machine, since a plan does not bound them.
     pub processors: i64,
     /// Process identifiers that the machine has left, for thresholds that are written relative to that.
@@ -83,9 +103,29 @@ impl Default for Assumptions {
             control: Range::new(MILLISECOND, 50 * MILLISECOND),
             request: Range::new(3 * MILLISECOND, 30 * MILLISECOND),
             tell: Range::new(30 * MILLISECOND, 200 * MILLISECOND),
+            images: Range::new(28 * MI, 34 * MI),
+            write_rate: Range::new(50 * MI, 1500 * MI),
+            log_rate: Range::new(15 * MI, 150 * MI),
+            inode_rate: Range::new(8000, 60_000),
+            process_rate: Range::new(2000, 20_000),
+            pod_storage: Range::new(MI / 10, MI / 2),
+            pod_inodes: Range::new(25, 60),
+            node_tasks: Range::new(40, 150),
+            pod_tasks: Range::new(8, 25),
+            import: Range::new(300 * MILLISECOND, 6000 * MILLISECOND),
             processors: 4000,
             process_ids: 30_000,
         }
+    }
+}
+
+impl Assumptions {
+    /// The same, with images that take so many bytes before they are unpacked: they lie there packed and unpacked.
+    #[must_use]
+    pub fn with_images(mut self, packed: i64) -> Self {
+        let both = packed.saturating_mul(2);
+        self.images = Range::new(both, both.saturating_add(MI));
+        self
     }
 }
 
@@ -181,6 +221,11 @@ mod tests {
                 assert!((15..=35).contains(&inside), "{range:?}: {inside} in quarter {quarter}");
             }
         }
+    }
+
+    #[test]
+    fn images_lie_packed_and_unpacked() {
+        assert_eq!(Assumptions::default().with_images(3 * MI).images, Range::new(6 * MI, 7 * MI));
     }
 
     #[test]

@@ -6,6 +6,9 @@ pub type Micros = i64;
 /// Microseconds of a second.
 pub const SECOND: Micros = 1_000_000;
 
+/// What has happened so long ago happened just now.
+const JUST_NOW: Micros = 2000;
+
 /// Where a filler is to get to, and how fast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Course {
@@ -99,6 +102,12 @@ impl Curve {
         } else {
             self.from
         }
+    }
+
+    /// Whether it rises between two moments, or had just come to its end at the first.
+    #[must_use]
+    pub const fn grows_between(&self, from: Micros, to: Micros) -> bool {
+        to >= self.since && from <= self.until.saturating_add(JUST_NOW)
     }
 
     /// From when on it holds its whole amount.

@@ -8,6 +8,8 @@
 mod assumptions;
 mod curve;
 mod departures;
+mod fill;
+mod node;
 mod objects;
 mod predict;
 mod prepare;
@@ -19,17 +21,19 @@ mod template;
 pub use assumptions::{Assumptions, Phase, Range};
 pub use curve::{Course, Curve, Micros, SECOND};
 pub use departures::observed_words;
+pub use fill::{Amount, Fill, Kind, Place};
+pub use node::PreparedNode;
 pub use predict::{
     Alternative, DepartureRange, FactShares, FindingShares, Prediction, Sequence, predict, share,
 };
-pub use prepare::{PrepareError, Prepared, PreparedNode};
+pub use prepare::{PrepareError, Prepared};
 pub use recording::timeline;
 pub use simulation::{
     ContainerStage, ContainerState, Fate, Happening, NodeState, PodState, Seen, Sink, Stage, Termination,
     World, simulate,
 };
 pub use tally::{Evicted, Killed, Pressure, Tally};
-pub use template::{ContainerTemplate, Fill, PodTemplate, Request, RestartPolicy};
+pub use template::{ContainerTemplate, PodTemplate, Request, RestartPolicy, VolumeTemplate};
 
 /// The name of the cluster that is none: what `Began` says of a run in virtual time.
 pub const MODEL: &str = "model";

@@ -69,8 +69,13 @@ pub(super) fn pod(world: &World<'_>, place: usize) -> Pod {
     }
     status.conditions = Some(conditions);
     if own.started.is_some() {
-        let containers = own.containers.iter().zip(&template.containers);
-        let statuses = containers.map(|(own, template)| (template.sidecar, container(own, &template.name)));
+        let containers = own.containers.iter().zip(&template.containers).enumerate();
+        let statuses = containers.map(|(index, (own, template))| {
+            (
+                template.sidecar,
+                container(own, &template.name, &|restarts| container_id(world, place, index, restarts)),
+            )
+        });
         let (sidecars, others): (Vec<_>, Vec<_>) = statuses.partition(|(sidecar, _)| *sidecar);
         let plain = |list: Vec<(bool, ContainerStatus)>| list.into_iter().map(|(_, status)| status).collect();
         status.container_statuses = Some(plain(others));
@@ -101,7 +106,12 @@ fn scheduled(pod: &PodState<'_>) -> PodCondition {
     }
 }
 
-fn terminated(own: &Termination) -> State {
+/// The identifier of a container of a pod, of the one that was started again so often.
+pub(super) fn container_id(world: &World<'_>, pod: usize, container: usize, restarts: u32) -> String {
+    format!("{}-{container}-{restarts}", world.pod(pod).rules.uid)
+}
+
+fn terminated(own: &Termination, id: String) -> State {
     let reason = match own {
         Termination { oom: true, .. } => "OOMKilled",
         Termination { code: 0, .. } => "Completed",
@@ -113,13 +123,14 @@ fn terminated(own: &Termination) -> State {
             reason: Some(reason.to_owned()),
             started_at: Some(written(own.started)),
             finished_at: Some(written(own.at)),
+            container_id: Some(format!("containerd://{id}")),
             ..ContainerStateTerminated::default()
         }),
         ..State::default()
     }
 }
 
-fn container(own: &ContainerState, name: &str) -> ContainerStatus {
+fn container(own: &ContainerState, name: &str, id: &dyn Fn(u32) -> String) -> ContainerStatus {
     let state = match own.state {
         ContainerStage::Waiting => {
             State { waiting: Some(ContainerStateWaiting::default()), ..State::default() }
@@ -128,7 +139,7 @@ fn container(own: &ContainerState, name: &str) -> ContainerStatus {
             running: Some(ContainerStateRunning { started_at: Some(written(own.started)) }),
             ..State::default()
         },
-        ContainerStage::Ended(termination) => terminated(&termination),
+        ContainerStage::Ended(termination) => terminated(&termination, id(own.restarts)),
     };
     ContainerStatus {
         name: name.to_owned(),
@@ -136,7 +147,7 @@ fn container(own: &ContainerState, name: &str) -> ContainerStatus {
         started: Some(own.state == ContainerStage::Running),
         restart_count: i32::try_from(own.restarts).unwrap_or(i32::MAX),
         state: Some(state),
-        last_state: own.last.as_ref().map(terminated),
+        last_state: own.last.as_ref().map(|last| terminated(last, id(own.restarts.saturating_sub(1)))),
         ..ContainerStatus::default()
     }
 }

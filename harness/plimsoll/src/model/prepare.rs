@@ -3,28 +3,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use plimsoll_eviction::manager::Manager;
 use plimsoll_eviction::pod::Pod as RulesPod;
-use plimsoll_eviction::quantity::Quantity;
-use plimsoll_eviction::signal::Signal;
-use plimsoll_eviction::taint::Taint;
-use plimsoll_eviction::threshold::{KubeletConfiguration, Operator, Threshold, ThresholdError};
-use serde::Deserialize as _;
+use plimsoll_eviction::signal::{NodeCondition, Signal, StarvedResource};
+use plimsoll_eviction::threshold::{KubeletConfiguration, ThresholdError};
 use serde_json::Value;
 
-use super::curve::{Course, Micros, SECOND};
+use super::curve::{Course, Micros};
+use super::fill::{Kind as FillKind, lies_with_images};
+use super::node::{PreparedNode, manager};
 use super::template::{Omissions, PodTemplate, PriorityClasses, Request};
 use crate::plan::filler;
 use crate::plan::{
-    Action, EndKind, Expect, FillPlan, FillTarget, Form, NodePlan, Plan, PlannedObject, PlannedStep,
-    Resource, Until, WORKLOAD_LABEL,
+    Action, BallastImage, EndKind, Expect, Expectation, FillTarget, Plan, PlannedObject, PlannedStep, Until,
+    WORKLOAD_LABEL,
 };
-use crate::verdict::signals;
-
-/// How often our nodes' kubelets report their status, unless the scenario says otherwise.
-const STATUS_INTERVAL: Micros = SECOND;
-/// cAdvisor's interval of measuring a container in the kubelet. Upstream: `HousekeepingInterval`.
-const HOUSEKEEPING_INTERVAL: Micros = 10 * SECOND;
 
 /// Why a plan can not be run on the model.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -76,31 +68,11 @@ pub struct Prepared {
     /// Objects that are there before the first step.
     pub(super) initial: Vec<usize>,
     pub(super) steps: Vec<PreparedStep>,
+    /// Whether anything depends on what is on disk; otherwise it is not looked at.
+    pub(super) storage: bool,
+    /// Whether anything depends on how many processes there are.
+    pub(super) processes: bool,
     pub(super) omissions: Omissions,
-}
-
-/// A node.
-#[derive(Debug, Clone)]
-pub struct PreparedNode {
-    /// Its name.
-    pub name: String,
-    /// Its memory in bytes.
-    pub memory: i64,
-    pub(super) plan: NodePlan,
-    pub(super) configuration: KubeletConfiguration,
-    pub(super) manager: Manager,
-    pub(super) taints: Vec<Taint>,
-    pub(super) labels: BTreeMap<String, String>,
-    /// The limit of all pods together; absent where it is not enforced.
-    pub(super) pods_memory: Option<i64>,
-    /// Memory that the scheduler may give away.
-    pub(super) allocatable_memory: i64,
-    /// Thousandths of processors that are kept from pods.
-    pub(super) reserved_processors: i64,
-    pub(super) max_pods: usize,
-    pub(super) housekeeping: Micros,
-    pub(super) status_interval: Micros,
-    pub(super) processors: Option<i64>,
 }
 
 /// An object that a step creates.
@@ -142,7 +114,15 @@ pub(super) enum PreparedStep {
     Observe(Micros),
     FillNode {
         node: usize,
+        kind: FillKind,
+        /// Whether it lies where the images are.
+        with_images: bool,
         course: Course,
+    },
+    /// Images are imported.
+    Load {
+        node: usize,
+        images: Vec<BallastImage>,
     },
     FillWorkload {
         workload: usize,
@@ -167,8 +147,14 @@ pub(super) enum PreparedUntil {
     OomKills(u32),
     Condition {
         node: usize,
-        condition: plimsoll_eviction::signal::NodeCondition,
+        condition: NodeCondition,
         raised: bool,
+    },
+    /// A node is tainted for a condition, or no more.
+    Tainted {
+        node: usize,
+        condition: NodeCondition,
+        present: bool,
     },
     /// Something that the model does not know of, and that never comes.
     Never(String),
@@ -178,18 +164,8 @@ pub(super) fn micros(duration: Duration) -> Micros {
     Micros::try_from(duration.as_micros()).unwrap_or(Micros::MAX / 4)
 }
 
-fn bytes(amount: u64) -> i64 {
+pub(super) fn bytes(amount: u64) -> i64 {
     i64::try_from(amount).unwrap_or(i64::MAX)
-}
-
-/// A fill as the filler is told it.
-fn course(fill: &FillPlan) -> Course {
-    Course { amount: bytes(fill.amount), rate: fill.rate.map(bytes), start_at: bytes(fill.start_at) }
-}
-
-/// Whether the model knows what such a fill does.
-pub(super) const fn is_modelled(resource: Resource, form: Option<Form>) -> bool {
-    matches!((resource, form), (Resource::Memory, None | Some(Form::Anonymous | Form::Tmpfs)))
 }
 
 impl Prepared {
@@ -206,11 +182,10 @@ impl Prepared {
             objects: Vec::new(),
             initial: Vec::new(),
             steps: Vec::new(),
+            storage: false,
+            processes: false,
             omissions: Omissions::new(),
         };
-        if plan.nodes.iter().any(|node| !node.images.is_empty()) {
-            prepared.omissions.push("images that nothing uses are not modelled".to_owned());
-        }
         let preempts = |expect: &Expect| match expect {
             Expect::Nominated { .. } => true,
             Expect::Ended(ended) => ended.kind == EndKind::PreemptedByScheduler,
@@ -218,6 +193,10 @@ impl Prepared {
         };
         if plan.expectations.iter().any(|expectation| preempts(&expectation.expect)) {
             prepared.omissions.push("preemption by the scheduler is not modelled".to_owned());
+        }
+        let asks = |expectation: &Expectation| matches!(expectation.expect, Expect::ScaleDownBlocked(_));
+        if plan.expectations.iter().any(asks) {
+            prepared.omissions.push("what a cluster autoscaler makes of pods is not modelled".to_owned());
         }
         if plan.nodes.iter().any(|node| node.gpus.is_some()) {
             prepared.omissions.push("GPUs and their memory are not modelled".to_owned());
@@ -246,7 +225,53 @@ impl Prepared {
             let step = prepared.step(step, &by_workload, &classes)?;
             prepared.steps.push(step);
         }
+        prepared.find_out_what_matters(plan);
         Ok(prepared)
+    }
+
+    /// Whether disk and processes have to be looked at, and what of them is left out of account.
+    fn find_out_what_matters(&mut self, plan: &Plan) {
+        let steps = || {
+            self.steps.iter().filter_map(|step| match step {
+                PreparedStep::FillNode { kind, .. } => Some(*kind),
+                _ => None,
+            })
+        };
+        let containers = || self.templates.iter().flat_map(|template| &template.containers);
+        let fills = || containers().filter_map(|container| container.fill);
+        let kinds = || fills().map(|fill| fill.kind).chain(steps());
+        let of_processes = |signal: Signal| signal.resource() == StarvedResource::Pids;
+        let has = |of: &dyn Fn(Signal) -> bool| self.nodes.iter().any(|node| node.has_own_threshold(of));
+        self.storage = kinds().any(FillKind::is_on_disk)
+            || has(&|signal| signal.filesystem().is_some())
+            || self.nodes.iter().any(|node| !node.images.is_empty())
+            || self.steps.iter().any(|step| matches!(step, PreparedStep::Load { .. }))
+            || self.templates.iter().any(PodTemplate::has_storage_limit);
+        self.processes = kinds().any(|kind| kind == FillKind::Processes) || has(&of_processes);
+        if has(&of_processes) && self.nodes.iter().any(|node| node.machine_tasks.is_none()) {
+            self.omissions.push(
+                "a threshold of process ids in figures depends on how many the machine has, which is not known".to_owned(),
+            );
+        }
+        let rotates = fills().any(|fill| {
+            let most = self.nodes.iter().map(|node| node.log_maximum).min().unwrap_or(i64::MAX);
+            fill.kind == FillKind::Log && fill.course.amount > most
+        });
+        if rotates {
+            self.omissions.push("the rotation of logs is not modelled".to_owned());
+        }
+        let loaded = plan.steps.iter().filter_map(|step| match &step.action {
+            Action::Load { images, .. } => Some(images),
+            _ => None,
+        });
+        let ballast = plan.nodes.iter().map(|node| &node.images).chain(loaded).flatten();
+        for image in ballast {
+            if containers().any(|container| container.image.as_deref() == Some(image.name.as_str())) {
+                let what =
+                    format!("pods that run {}, an image that may be gone, are not modelled", image.name);
+                self.omissions.push(what);
+            }
+        }
     }
 
     /// The plan's name.
@@ -369,26 +394,34 @@ impl Prepared {
                 self.omissions.push(format!("a step is not modelled: {title}"));
                 PreparedStep::Nothing
             }
-            Action::Load { .. } => {
-                self.omissions.push("a step imports images, which are not modelled".to_owned());
-                PreparedStep::Nothing
+            Action::Load { node, images } => {
+                PreparedStep::Load { node: self.node_place(node)?, images: images.clone() }
             }
             Action::Node { .. } | Action::ControlPlane { .. } | Action::Zone { .. } | Action::Gpu { .. } => {
                 self.omissions
                     .push("a step takes away what the cluster is made of, which is not modelled".to_owned());
                 PreparedStep::Nothing
             }
-            Action::Fill { fill, .. } if !is_modelled(fill.resource, fill.form) => {
-                self.omissions.push(format!("a step fills {}, which is not modelled", filler::words(fill)));
-                PreparedStep::Nothing
+            Action::Fill { target, fill } => {
+                let Some(kind) = FillKind::of(fill.resource, fill.form) else {
+                    self.omissions
+                        .push(format!("a step fills {}, which is not modelled", filler::words(fill)));
+                    return Ok(PreparedStep::Nothing);
+                };
+                let course = Course::of(fill);
+                match target {
+                    FillTarget::Node(node) => PreparedStep::FillNode {
+                        node: self.node_place(node)?,
+                        kind,
+                        with_images: lies_with_images(fill.into.as_ref()),
+                        course,
+                    },
+                    FillTarget::Workload(name) => match self.place(name) {
+                        Some(workload) => PreparedStep::FillWorkload { workload, course },
+                        None => PreparedStep::Nothing,
+                    },
+                }
             }
-            Action::Fill { target: FillTarget::Node(node), fill } => {
-                PreparedStep::FillNode { node: self.node_place(node)?, course: course(fill) }
-            }
-            Action::Fill { target: FillTarget::Workload(name), fill } => match self.place(name) {
-                Some(workload) => PreparedStep::FillWorkload { workload, course: course(fill) },
-                None => PreparedStep::Nothing,
-            },
             Action::Wait(wait) => {
                 PreparedStep::Wait { until: self.until(&wait.until)?, within: micros(wait.within) }
             }
@@ -415,25 +448,30 @@ impl Prepared {
             Until::Evictions(count) => PreparedUntil::Evictions(*count),
             Until::Rejections(count) => PreparedUntil::Rejections(*count),
             Until::OomKills(count) => PreparedUntil::OomKills(*count),
-            Until::GoneFrom { .. }
-            | Until::ConditionStatus { .. }
-            | Until::Taint { .. }
-            | Until::ZoneTaint { .. } => never("nodes that fail are not modelled".to_owned()),
+            Until::Taint { node, key, effect, present } => {
+                let node = self.node_place(node)?;
+                let pressure = NodeCondition::ALL.into_iter().find(|own| own.taint_key() == key);
+                match pressure.filter(|_| effect.as_deref().is_none_or(|effect| effect == "NoSchedule")) {
+                    Some(condition) => PreparedUntil::Tainted { node, condition, present: *present },
+                    None => never("taints other than those for pressure are not modelled".to_owned()),
+                }
+            }
+            Until::GoneFrom { .. } | Until::ConditionStatus { .. } | Until::ZoneTaint { .. } => {
+                never("nodes that fail are not modelled".to_owned())
+            }
             Until::Terminating(_) => {
                 never("pods that are told to go by others than the kubelet are not modelled".to_owned())
             }
             Until::Drained { .. } => never("drains are not modelled".to_owned()),
             Until::Allocatable { resource, .. } => never(format!("{resource} is not modelled")),
-            Until::Condition { node, condition, raised } => {
-                match plimsoll_eviction::signal::NodeCondition::from_name(condition) {
-                    Some(known) => PreparedUntil::Condition {
-                        node: self.node_place(node)?,
-                        condition: known,
-                        raised: *raised,
-                    },
-                    None => never(format!("{condition} is not modelled")),
-                }
-            }
+            Until::Condition { node, condition, raised } => match NodeCondition::from_name(condition) {
+                Some(known) => PreparedUntil::Condition {
+                    node: self.node_place(node)?,
+                    condition: known,
+                    raised: *raised,
+                },
+                None => never(format!("{condition} is not modelled")),
+            },
         })
     }
 }
@@ -459,95 +497,6 @@ fn tolerate_pressure(pod: &mut Value) {
     pod["spec"]["tolerations"] = tolerations.into();
 }
 
-impl PreparedNode {
-    fn new(plan: &NodePlan) -> Result<Self, PrepareError> {
-        let wrong = |error: serde_json::Error| PrepareError::Configuration {
-            node: plan.name.clone(),
-            error: error.to_string(),
-        };
-        let configuration = KubeletConfiguration::deserialize(&plan.kubelet).map_err(wrong)?;
-        let manager = manager(plan, &configuration)?;
-        let taint = |taint: &Value| {
-            let text = |key: &str| taint[key].as_str().unwrap_or_default().to_owned();
-            Taint { key: text("key"), value: text("value"), effect: text("effect") }
-        };
-        let mut labels = plan.labels.clone();
-        labels.insert("kubernetes.io/hostname".to_owned(), plan.name.clone());
-        labels.entry("kubernetes.io/os".to_owned()).or_insert_with(|| "linux".to_owned());
-        labels.entry("kubernetes.io/arch".to_owned()).or_insert_with(|| "amd64".to_owned());
-        let duration = |key: &str| {
-            let text = plan.kubelet[key].as_str()?;
-            plimsoll_eviction::duration::parse_duration(text).ok().map(micros)
-        };
-        let mut node = Self {
-            name: plan.name.clone(),
-            memory: bytes(plan.memory),
-            taints: plan.taints.iter().map(taint).collect(),
-            labels,
-            pods_memory: None,
-            allocatable_memory: 0,
-            reserved_processors: reserved(plan, "cpu")
-                .nanos()
-                .map_or(0, |nanos| i64::try_from(nanos / 1_000_000).unwrap_or(i64::MAX)),
-            max_pods: plan.kubelet["maxPods"]
-                .as_u64()
-                .and_then(|own| usize::try_from(own).ok())
-                .unwrap_or(110),
-            housekeeping: plan.housekeeping_interval.map_or(HOUSEKEEPING_INTERVAL, micros),
-            status_interval: duration("nodeStatusUpdateFrequency").unwrap_or(STATUS_INTERVAL),
-            processors: None,
-            plan: plan.clone(),
-            configuration,
-            manager,
-        };
-        node.share_out();
-        Ok(node)
-    }
-
-    /// What follows from the node's memory and its thresholds.
-    fn share_out(&mut self) {
-        let left = self.memory.saturating_sub(reserved(&self.plan, "memory").value());
-        let enforced = self.configuration.threshold_configuration().enforces_pods;
-        self.pods_memory = enforced.then_some(left);
-        let hard = self.manager.thresholds().iter().find(|threshold| {
-            threshold.signal == Signal::MemoryAvailable
-                && threshold.operator == Operator::LessThan
-                && threshold.is_hard()
-        });
-        let kept = hard.map_or(0, |threshold| threshold.value.resolve(self.memory).value());
-        self.allocatable_memory = left.saturating_sub(kept);
-    }
-}
-
-/// What is kept from pods: kubeReserved and systemReserved together.
-fn reserved(plan: &NodePlan, resource: &str) -> Quantity {
-    let mut sum = Quantity::default();
-    for field in ["kubeReserved", "systemReserved"] {
-        let amount = plan.kubelet[field][resource].as_str().and_then(|text| text.parse::<Quantity>().ok());
-        if let Some(amount) = amount {
-            sum += &amount;
-        }
-    }
-    sum
-}
-
-fn manager(plan: &NodePlan, configuration: &KubeletConfiguration) -> Result<Manager, PrepareError> {
-    Manager::from_configuration(configuration, signals::layout(plan))
-        .map_err(|error| PrepareError::Thresholds { node: plan.name.clone(), error })
-}
-
-impl PreparedNode {
-    /// The thresholds in effect.
-    pub(super) fn thresholds(&self) -> &[Threshold] {
-        self.manager.thresholds()
-    }
-
-    /// The memory that all pods together may take, as the kubelet counts it.
-    pub(super) fn memory_of_pods(&self) -> i64 {
-        self.pods_memory.unwrap_or(self.memory)
-    }
-}
-
 /// What a sweep varies. Each takes microseconds at most.
 impl Prepared {
     /// Sets a hard threshold of a node, as written in `evictionHard`.
@@ -560,6 +509,8 @@ impl Prepared {
         signal: Signal,
         value: &str,
     ) -> Result<(), PrepareError> {
+        self.storage |= signal.filesystem().is_some();
+        self.processes |= signal.resource() == StarvedResource::Pids;
         self.configure(node, |configuration| {
             let hard = configuration.threshold_configuration().hard;
             configuration.merge_default_eviction_settings = None;
@@ -609,7 +560,8 @@ impl Prepared {
         let place = self.place(workload).ok_or_else(unknown)?;
         let templates = self.templates.iter_mut().filter(|template| template.workload == Some(place));
         let containers = templates.flat_map(|template| &mut template.containers);
-        let mut fills = containers.filter_map(|container| container.memory.as_mut()).peekable();
+        let fills = containers.filter_map(|container| container.fill.as_mut());
+        let mut fills = fills.filter(|fill| fill.kind == FillKind::Memory).peekable();
         fills.peek().ok_or_else(unknown)?;
         fills.for_each(|fill| change(&mut fill.course));
         Ok(())

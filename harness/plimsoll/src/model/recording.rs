@@ -1,17 +1,20 @@
 //! Writes a run in virtual time down as a timeline of the same observations that a real run leaves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll_eviction::message::{EVICTED, EVICTION_THRESHOLD_MET, reclaim_event_message};
-use plimsoll_node::report::{MemorySample, OomKill, PodSample, Sample};
+use plimsoll_node::report::{
+    FilesystemSample, MemorySample, OomKill, PidSample, PodSample, RuntimeEvent, RuntimeObject, Sample,
+};
 use serde_json::json;
 
 use super::curve::{Micros, SECOND};
+use super::node::{IMAGEFS, NODEFS};
 use super::objects;
 use super::simulation::{Fate, Happening, Sink, World, timestamp};
 use super::{Assumptions, MODEL, Phase, Prepared, simulate};
 use crate::observe::{Fact, Observation, Timeline};
-use crate::plan::Plan;
+use crate::plan::{Plan, Resource, filler};
 
 /// Time from one sample of a node to the next. Between two events everything is a straight line, so that more of them
 /// would tell no more.
@@ -20,7 +23,8 @@ const SAMPLE_INTERVAL: Micros = SECOND / 2;
 /// The timeline of one phase.
 #[must_use]
 pub fn timeline(plan: &Plan, prepared: &Prepared, assumptions: &Assumptions, phase: &Phase) -> Timeline {
-    let mut recording = Recording { plan, timeline: Timeline::default(), next_sample: 0 };
+    let mut recording =
+        Recording { plan, timeline: Timeline::default(), next_sample: 0, containers: BTreeSet::new() };
     simulate(prepared, assumptions, phase, &mut recording);
     recording.timeline
 }
@@ -29,6 +33,8 @@ struct Recording<'a> {
     plan: &'a Plan,
     timeline: Timeline,
     next_sample: Micros,
+    /// The containers that the runtimes have told of.
+    containers: BTreeSet<String>,
 }
 
 impl Recording<'_> {
@@ -50,7 +56,32 @@ impl Recording<'_> {
         for node in 0..world.nodes.len() {
             self.push(0, Fact::Node(Box::new(objects::node(world, node))));
         }
+        for (node, state) in world.nodes.iter().enumerate() {
+            for image in state.storage.images() {
+                self.runtime(world, node, RuntimeObject::Image, true, image.to_owned());
+            }
+        }
         self.push(0, Fact::Started);
+    }
+
+    /// What a node's container runtime tells, where it is listened to.
+    fn runtime(&mut self, world: &World<'_>, node: usize, what: RuntimeObject, added: bool, name: String) {
+        if self.plan.nodes.get(node).is_some_and(|node| self.plan.follows_runtime(node)) {
+            let node = world.prepared.nodes[node].name.clone();
+            self.push(world.now, Fact::Runtime { node, event: RuntimeEvent { what, added, name } });
+        }
+    }
+
+    /// The containers of a pod that the runtime has not told of.
+    fn containers_of(&mut self, world: &World<'_>, pod: usize) {
+        let own = world.pod(pod);
+        let (Some(node), Some(_)) = (own.node, own.started) else { return };
+        for (index, container) in own.containers.iter().enumerate() {
+            let id = objects::container_id(world, pod, index, container.restarts);
+            if self.containers.insert(id.clone()) {
+                self.runtime(world, node, RuntimeObject::Container, true, id);
+            }
+        }
     }
 
     /// What a kubelet had before it when it decided.
@@ -90,13 +121,16 @@ impl Sink for Recording<'_> {
                     self.plan.steps.get(*step).map(|step| step.location.clone()).unwrap_or_default();
                 self.push(now, Fact::StepEnded { step: *step, location, outcome: outcome.clone() });
             }
-            Happening::Pod(pod) => drop(self.push(now, Fact::Pod(Box::new(objects::pod(world, *pod))))),
+            Happening::Pod(pod) => {
+                self.containers_of(world, *pod);
+                self.push(now, Fact::Pod(Box::new(objects::pod(world, *pod))));
+            }
             Happening::PodDeleted(pod) => {
                 self.push(now, Fact::PodDeleted(Box::new(objects::pod(world, *pod))));
             }
             Happening::Node(node) => drop(self.push(now, Fact::Node(Box::new(objects::node(world, *node))))),
             Happening::Look { node, outcome } => {
-                if !outcome.evictions.is_empty() {
+                if !outcome.evictions.is_empty() || !outcome.node_reclaim.is_empty() {
                     self.sample(world, now);
                     self.summary(world, *node);
                 }
@@ -119,6 +153,21 @@ impl Sink for Recording<'_> {
                     self.push(now, Fact::Event(Box::new(event)));
                 }
             }
+            Happening::Reclaimed { node, containers, images } => {
+                for (pod, container) in *containers {
+                    let restarts = world.pod(*pod).containers.get(*container).map_or(0, |own| own.restarts);
+                    let id = objects::container_id(world, *pod, *container, restarts);
+                    self.runtime(world, *node, RuntimeObject::Container, false, id);
+                }
+                for image in *images {
+                    self.runtime(world, *node, RuntimeObject::Image, false, image.clone());
+                }
+            }
+            Happening::Loaded { node, images } => {
+                for image in *images {
+                    self.runtime(world, *node, RuntimeObject::Image, true, (*image).to_owned());
+                }
+            }
             Happening::OomKill { node, pod, scope } => {
                 self.sample(world, now);
                 let kill = OomKill {
@@ -131,8 +180,15 @@ impl Sink for Recording<'_> {
             }
             Happening::Filled { pod, container } => {
                 let own = world.pod(*pod);
-                let filled = own.containers.get(*container).map_or(0, |own| own.memory.at(now));
-                let report = json!({ "kind": "held", "resource": "memory", "unit": "bytes", "filled": filled, "target": filled });
+                let filled = own.containers.get(*container).map_or(0, |own| own.held.at(now));
+                let fill = world.template(*pod).containers.get(*container).and_then(|own| own.fill);
+                let resource = fill.map_or(Resource::Memory, |fill| fill.kind.resource());
+                let unit = match resource {
+                    Resource::Memory | Resource::Disk => "bytes",
+                    _ => "count",
+                };
+                let resource = filler::word(resource);
+                let report = json!({ "kind": "held", "resource": resource, "unit": unit, "filled": filled, "target": filled });
                 self.push(now, Fact::Filler { name: own.name().to_owned(), in_pod: true, report });
             }
             Happening::Finished => {
@@ -149,7 +205,8 @@ fn sample(world: &World<'_>, node: usize, at: Micros) -> Sample {
     let plan = &world.prepared.nodes[node];
     let (whole, pods) = (world.node_memory(node, at), world.pods_memory(node, at));
     let of_pod = |pod: &usize| {
-        let sample = PodSample { working_set: bytes(world.pod_memory(*pod, at)), pids: None };
+        let tasks = world.prepared.processes.then(|| bytes(world.pod_tasks(*pod, at)));
+        let sample = PodSample { working_set: bytes(world.pod_memory(*pod, at)), pids: tasks };
         (world.pod(*pod).rules.uid.clone(), sample)
     };
     let started = world.nodes[node].pods.iter().filter(|pod| world.pod(**pod).started.is_some());
@@ -163,7 +220,27 @@ fn sample(world: &World<'_>, node: usize, at: Micros) -> Sample {
         kubepods: Some(memory(plan.pods_memory, pods)),
         // A pod that has not started has no cgroup to measure.
         pods: started.map(of_pod).collect(),
-        filesystems: BTreeMap::new(),
-        pids: None,
+        filesystems: if world.prepared.storage { filesystems(world, node, at) } else { BTreeMap::new() },
+        pids: world
+            .machine_tasks(node, at)
+            .map(|(maximum, current)| PidSample { maximum: bytes(maximum), current: bytes(current) }),
     }
+}
+
+/// A node's filesystems as its sampler would measure them.
+fn filesystems(world: &World<'_>, node: usize, at: Micros) -> BTreeMap<String, FilesystemSample> {
+    let figure = |amount: i64| u64::try_from(amount).unwrap_or(0);
+    let names = [(NODEFS, "nodefs"), (IMAGEFS, "imagefs")];
+    let found = names.into_iter().filter_map(|(place, name)| {
+        let capacity = world.prepared.nodes[node].filesystems[place]?.capacity;
+        let left = world.storage_available(node, place, at)?;
+        let sample = FilesystemSample {
+            capacity: figure(capacity.bytes),
+            available: figure(left.bytes),
+            inodes: figure(capacity.inodes),
+            inodes_free: figure(left.inodes),
+        };
+        Some((name.to_owned(), sample))
+    });
+    found.collect()
 }

@@ -147,6 +147,8 @@ impl Sink for Tally {
             | Happening::Pod(_)
             | Happening::PodDeleted(_)
             | Happening::Node(_)
+            | Happening::Reclaimed { .. }
+            | Happening::Loaded { .. }
             | Happening::Filled { .. } => {}
         }
     }

@@ -2,17 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use clap::Parser as _;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Volume};
 use plimsoll_eviction::document::read_pods;
 use plimsoll_eviction::pod::{self as rules, CPU, EPHEMERAL_STORAGE, MEMORY};
 use plimsoll_eviction::quantity::Quantity;
 use plimsoll_eviction::summary::{ContainerStats, MemoryStats, PodReference, PodStats};
-use plimsoll_hog::command_line::CommandLine;
 use serde_json::{Value, json};
 
-use super::curve::{Course, Micros, SECOND};
-use super::prepare::is_modelled;
+use super::curve::{Micros, SECOND};
+use super::fill::{self, Fill};
 use crate::plan::{HOG_IMAGE, WORKLOAD_LABEL, filler};
 
 /// Upstream: `DefaultTerminationGracePeriodSeconds`.
@@ -32,22 +30,15 @@ pub enum RestartPolicy {
     Never,
 }
 
-/// What a container's filler takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fill {
-    /// How far and how fast.
-    pub course: Course,
-    /// How long it holds its whole amount before it ends; absent for ever.
-    pub hold: Option<Micros>,
-}
-
 /// A container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerTemplate {
     /// Its name.
     pub name: String,
-    /// What it fills of memory, if anything.
-    pub memory: Option<Fill>,
+    /// Its image.
+    pub image: Option<String>,
+    /// What it fills, if anything.
+    pub fill: Option<Fill>,
     /// Its memory limit in bytes.
     pub memory_limit: Option<i64>,
     /// How long it stays after SIGTERM, its preStop sleep included.
@@ -58,6 +49,27 @@ pub struct ContainerTemplate {
     pub sidecar: bool,
     /// Its place among the init containers, or among the others.
     pub index: usize,
+}
+
+/// A volume that the kubelet measures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeTemplate {
+    /// Its name.
+    pub name: String,
+    /// Whether the kubelet measures it, which it does for an emptyDir. Upstream: a hostPath has `MetricsNil`.
+    pub measured: bool,
+    /// Whether it is a tmpfs, which is no local storage.
+    pub in_memory: bool,
+}
+
+impl VolumeTemplate {
+    fn new(volume: &Volume) -> Self {
+        Self {
+            name: volume.name.clone(),
+            measured: volume.empty_dir.is_some(),
+            in_memory: fill::is_in_memory(volume),
+        }
+    }
 }
 
 /// What the scheduler counts.
@@ -92,6 +104,8 @@ pub struct PodTemplate {
     pub request: Request,
     /// The node that it names itself.
     pub(super) node: Option<String>,
+    /// Its volumes, in the order of the rules' pod.
+    pub(super) volumes: Vec<VolumeTemplate>,
     /// The labels that its node must have.
     pub(super) selector: BTreeMap<String, String>,
 }
@@ -145,13 +159,14 @@ impl PodTemplate {
         let typed: Pod =
             serde_json::from_value(object.clone()).map_err(|error| format!("pod {name}: {error}"))?;
         let spec = typed.spec.clone().unwrap_or_default();
+        let volumes = spec.volumes.as_deref().unwrap_or_default();
         let mut containers = Vec::new();
         let sidecars = spec.init_containers.iter().flatten().enumerate();
         let sidecars = sidecars.filter(|(_, own)| own.restart_policy.as_deref() == Some("Always"));
         let all =
             sidecars.map(|own| (own, true)).chain(spec.containers.iter().enumerate().map(|own| (own, false)));
         for ((index, container), sidecar) in all {
-            containers.push(read_container(name, index, container, sidecar, omissions));
+            containers.push(read_container(name, index, container, volumes, sidecar, omissions));
         }
         note_omissions(name, &spec, omissions);
         let amount = |resource| rules.request(resource);
@@ -173,10 +188,19 @@ impl PodTemplate {
             grace_seconds: spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE_SECONDS),
             request,
             node: spec.node_name.clone(),
+            volumes: volumes.iter().map(VolumeTemplate::new).collect(),
             selector: spec.node_selector.clone().unwrap_or_default(),
             rules,
             object: typed,
         })
+    }
+
+    /// Whether the kubelet limits what it has on local storage.
+    pub(super) fn has_storage_limit(&self) -> bool {
+        let limited = |own: &rules::Container| own.resources.limits.contains_key(EPHEMERAL_STORAGE);
+        let volumes = self.rules.volumes.iter().filter_map(|volume| volume.empty_dir.as_ref());
+        self.rules.containers.iter().chain(&self.rules.init_containers).any(limited)
+            || volumes.into_iter().any(|own| own.size_limit.is_some())
     }
 
     /// The name of the workload that it is labelled with.
@@ -257,6 +281,7 @@ fn read_container(
     pod: &str,
     index: usize,
     container: &k8s_openapi::api::core::v1::Container,
+    volumes: &[Volume],
     sidecar: bool,
     omissions: &mut Omissions,
 ) -> ContainerTemplate {
@@ -267,7 +292,8 @@ fn read_container(
     let sleep = pre_stop.and_then(|hook| hook.sleep.as_ref()).map_or(0, |sleep| sleep.seconds);
     let mut template = ContainerTemplate {
         name: container.name.clone(),
-        memory: None,
+        image: container.image.clone(),
+        fill: None,
         memory_limit: limit,
         shutdown_delay: sleep.saturating_mul(SECOND),
         exit_code: 0,
@@ -278,35 +304,17 @@ fn read_container(
         return template;
     }
     template.exit_code = plimsoll_hog::session::EXIT_TERMINATED.into();
-    let typed = container.args.iter().flatten().map(String::as_str);
-    let parsed = CommandLine::try_parse_from(std::iter::once("plimsoll-hog").chain(typed));
-    match parsed
-        .map_err(|error| error.to_string())
-        .and_then(|line| line.filling().map_err(|error| error.to_string()))
-    {
-        Ok(Some(filling)) => {
-            let amount = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
-            let micros =
-                |time: std::time::Duration| Micros::try_from(time.as_micros()).unwrap_or(Micros::MAX);
-            let course = Course {
-                amount: amount(filling.order.course.amount),
-                rate: filling.order.course.rate.map(|rate| amount(rate.get())),
-                start_at: amount(filling.order.course.start_at),
-            };
-            template.shutdown_delay += micros(filling.order.shutdown_delay);
-            let fill = Fill { course, hold: filling.order.hold.map(micros) };
-            if is_modelled(filling.resource, filling.form) {
-                template.memory = Some(fill);
-            } else {
-                let what = filler::word(filling.resource);
+    match fill::read(container, volumes) {
+        Ok(Some(filler)) => {
+            template.shutdown_delay += filler.shutdown_delay;
+            template.fill = filler.fill;
+            if let Some(resource) = filler.unknown {
+                let what = filler::word(resource);
                 omissions.push(format!("what {pod} fills of {what} is not modelled"));
             }
         }
         Ok(None) => {}
-        Err(error) => {
-            let first = error.lines().next().unwrap_or_default();
-            omissions.push(format!("what {pod} fills can not be read from its arguments: {first}"));
-        }
+        Err(error) => omissions.push(format!("what {pod} fills can not be read from its arguments: {error}")),
     }
     template
 }
@@ -333,12 +341,13 @@ fn note_omissions(pod: &str, spec: &k8s_openapi::api::core::v1::PodSpec, omissio
     };
     note(all().any(hook), "a preStop hook other than sleep is taken to end at once");
     let class = spec.priority_class_name.as_deref().unwrap_or_default();
-    note(class.starts_with("system-"), "what the kubelet preempts for a critical pod is not modelled");
-    let bounded = spec.volumes.iter().flatten().filter_map(|volume| volume.empty_dir.as_ref());
-    note(
-        bounded.into_iter().any(|volume| volume.size_limit.is_some()),
-        "the limit of a volume is not modelled",
-    );
+    // A pod that asks for nothing finds room everywhere.
+    let asks = |own: &k8s_openapi::api::core::v1::Container| {
+        let resources = own.resources.as_ref();
+        resources.is_some_and(|own| own.requests.is_some() || own.limits.is_some())
+    };
+    let preempts = class.starts_with("system-") && all().any(asks);
+    note(preempts, "what the kubelet preempts for a critical pod is not modelled");
 }
 
 /// The statistics of a pod, with every place that the model fills in.

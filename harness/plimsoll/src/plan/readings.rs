@@ -50,6 +50,7 @@ pub fn resolve(plan: &mut Plan, maximum: u64, running: u64) {
     let available = maximum.saturating_sub(running);
     for node in &mut plan.nodes {
         node.pid_max = Some(maximum);
+        node.pids_taken = Some(running);
     }
     each(plan, |value| {
         let taken = value.as_str().and_then(below_reading).and_then(|below| quantity(below).ok());
@@ -89,7 +90,7 @@ mod tests {
         .expect("a plan");
         assert!(needed(&plan) && counts_pids(&plan));
         resolve(&mut plan, 32_000, 2_000);
-        assert_eq!(plan.nodes[0].pid_max, Some(32_000));
+        assert_eq!((plan.nodes[0].pid_max, plan.nodes[0].pids_taken), (Some(32_000), Some(2_000)));
         assert_eq!(
             plan.nodes[0].kubelet,
             json!({"evictionHard": {"pid.available": "26000", "nodefs.available": "10%"}})

@@ -24,6 +24,7 @@ fn scenarios(folder: &Path) -> Vec<PathBuf> {
 fn what_holds_on_a_real_kubelet_is_predicted_to_hold_in_most_phases() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios");
     let mut looked_at = 0;
+    let mut otherwise = Vec::new();
     for file in scenarios(&folder) {
         let Ok(mut lowered) = load(&file).and_then(|loaded| lower(&loaded)) else { continue };
         readings::resolve(&mut lowered.plan, Assumptions::default().process_ids, 0);
@@ -33,9 +34,12 @@ fn what_holds_on_a_real_kubelet_is_predicted_to_hold_in_most_phases() {
         }
         looked_at += 1;
         for finding in &prediction.findings {
-            let told = format!("{}: {}: {finding:?}", file.display(), finding.title);
-            assert!(finding.held * 10 >= prediction.phases * 7, "{told}");
+            if finding.held * 10 < prediction.phases * 7 {
+                otherwise.push(format!("{}: {finding:?}", file.display()));
+            }
         }
     }
+    eprintln!("{looked_at} scenarios are modelled");
+    assert!(otherwise.is_empty(), "{}", otherwise.join("\n"));
     assert!(looked_at >= 13, "{looked_at} scenarios are modelled");
 }

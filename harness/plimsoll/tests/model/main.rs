@@ -3,5 +3,6 @@
 mod catalogue;
 mod laws;
 mod lives;
+mod storage;
 mod tallies;
 mod text;

@@ -220,6 +220,7 @@ pub fn node_plan(name: &str, kubelet: Value) -> NodePlan {
         imagefs: None,
         pids: 8192,
         pid_max: None,
+        pids_taken: None,
         images: Vec::new(),
         gpus: None,
         labels: BTreeMap::new(),

@@ -13,7 +13,7 @@ use crate::cluster::turn::Turn;
 use crate::cluster::{self, ClusterError, Place, Running};
 use crate::evidence;
 use crate::kubernetes::KubeconfigFile;
-use crate::model::{Assumptions, predict};
+use crate::model::predict;
 use crate::observe::{Observation, Timeline};
 use crate::plan::{Location, Plan};
 use crate::programs::Programs;
@@ -143,7 +143,7 @@ pub(super) async fn run(
     }
     if finished {
         // A prediction is beside the verdict and never part of it: a plan that the model can not take has none.
-        match predict(plan, &Assumptions::default(), PHASES) {
+        match predict(plan, &Programs::assumptions(), PHASES) {
             Ok(prediction) => {
                 verdict = verdict.with_prediction(prediction.compared_with(&outcome.timeline));
             }

@@ -3,6 +3,7 @@
 use super::world::{ContainerStage, Seen, Stage, Termination};
 use super::{Event, Happening, Simulation, Sink};
 use crate::model::curve::{Curve, Micros, SECOND};
+use crate::model::fill::Place;
 use crate::model::template::RestartPolicy;
 
 /// The least time in seconds that a container gets to end. Upstream: `minimumGracePeriodInSeconds`.
@@ -25,6 +26,9 @@ impl<S: Sink> Simulation<'_, '_, S> {
         own.stage = Stage::Running;
         own.started = Some(now);
         own.measured_next = now;
+        if self.world.prepared.storage {
+            self.measure_volumes_from(pod);
+        }
         for container in 0..self.world.pods[pod].containers.len() {
             self.start_container(pod, container);
         }
@@ -33,18 +37,25 @@ impl<S: Sink> Simulation<'_, '_, S> {
 
     fn start_container(&mut self, pod: usize, container: usize) {
         let template = &self.world.containers(pod)[container];
-        let (now, machine) = (self.world.now, self.world.phase.memory_rate);
+        let now = self.world.now;
+        let rate = template.fill.map_or(0, |fill| self.world.rate(fill.kind));
         let own = &mut self.world.pods[pod].containers[container];
         own.state = ContainerStage::Running;
         own.started = now;
         own.version += 1;
         own.filled = false;
-        own.memory = match template.memory {
-            Some(fill) => Curve::set_out(now, 0, fill.course, machine),
+        own.held = match template.fill {
+            Some(fill) => Curve::set_out(now, 0, fill.course, rate),
             None => Curve::flat(0),
         };
-        let (version, until) = (own.version, own.memory.until().max(now));
-        if let Some(hold) = template.memory.and_then(|fill| fill.hold) {
+        match template.fill.map(|fill| fill.place) {
+            // A filler removes what its predecessor left in the same folder.
+            Some(Place::Volume(_) | Place::Node { .. }) => own.left = 0,
+            Some(Place::Layer) => own.measured = 0,
+            _ => {}
+        }
+        let (version, until) = (own.version, own.held.until().max(now));
+        if let Some(hold) = template.fill.and_then(|fill| fill.hold) {
             self.at(until.saturating_add(hold), Event::End(pod, container, version, 0));
         }
     }
@@ -80,6 +91,9 @@ impl<S: Sink> Simulation<'_, '_, S> {
     pub(super) fn end_container(&mut self, pod: usize, container: usize, code: i32, oom: bool) {
         let now = self.world.now;
         self.world.measure_pod(pod, now);
+        if self.world.pods[pod].containers[container].state == ContainerStage::Running {
+            self.leave(pod, container, code == KILLED);
+        }
         let template = self.world.template(pod);
         let own = &mut self.world.pods[pod];
         let stopping = own.stage == Stage::Ending;
@@ -131,8 +145,10 @@ impl<S: Sink> Simulation<'_, '_, S> {
     fn ended(&mut self, pod: usize) {
         // Sidecars end with the containers that they serve.
         let now = self.world.now;
-        for own in &mut self.world.pods[pod].containers {
-            if own.state == ContainerStage::Running {
+        for container in 0..self.world.pods[pod].containers.len() {
+            if self.world.pods[pod].containers[container].state == ContainerStage::Running {
+                self.leave(pod, container, false);
+                let own = &mut self.world.pods[pod].containers[container];
                 own.state =
                     ContainerStage::Ended(Termination { code: 0, oom: false, started: own.started, at: now });
                 own.version += 1;
@@ -142,6 +158,9 @@ impl<S: Sink> Simulation<'_, '_, S> {
         let node = self.world.pods[pod].node;
         if let Some(node) = node {
             self.world.nodes[node].pods.retain(|own| *own != pod);
+            if self.world.prepared.storage {
+                self.bequeath(pod, node);
+            }
         }
         self.report_soon(pod);
         if let Some(node) = node {
@@ -195,11 +214,10 @@ impl<S: Sink> Simulation<'_, '_, S> {
     pub(super) fn watch_fills(&mut self, pod: usize) {
         for container in 0..self.world.pods[pod].containers.len() {
             let own = &self.world.pods[pod].containers[container];
-            if own.state != ContainerStage::Running || self.world.containers(pod)[container].memory.is_none()
-            {
+            if own.state != ContainerStage::Running || self.world.containers(pod)[container].fill.is_none() {
                 continue;
             }
-            let (version, until) = (own.version, own.memory.until().max(self.world.now));
+            let (version, until) = (own.version, own.held.until().max(self.world.now));
             let told = self.draw(|own| own.control);
             self.at(until.saturating_add(told), Event::Filled(pod, container, version));
         }

@@ -5,7 +5,8 @@ use plimsoll_eviction::signal::NodeCondition;
 use super::world::{ControllerState, Misfit, Misfits, Stage, World};
 use super::{Event, Happening, Simulation, Sink};
 use crate::model::curve::{Micros, SECOND};
-use crate::model::prepare::{Kind, PreparedNode};
+use crate::model::node::PreparedNode;
+use crate::model::prepare::Kind;
 
 /// What the scheduler counts for a container that requests nothing. Upstream: `DefaultMilliCPURequest`,
 /// `DefaultMemoryRequest`.
@@ -110,6 +111,7 @@ impl<S: Sink> Simulation<'_, '_, S> {
     /// A pod's object goes.
     pub(super) fn remove(&mut self, pod: usize) {
         self.world.pods[pod].deleted = true;
+        self.clean_up_soon(pod);
         self.tell(&Happening::PodDeleted(pod));
         if let Some(controller) = self.world.pods[pod].controller {
             let control = self.draw(|own| own.control);
@@ -184,6 +186,11 @@ impl<S: Sink> Simulation<'_, '_, S> {
             return;
         }
         let fewer = own.tainted.iter().any(|before| !taints.contains(before));
+        for condition in &taints {
+            if !own.ever_tainted.contains(condition) {
+                own.ever_tainted.push(*condition);
+            }
+        }
         own.tainted = taints;
         self.tell(&Happening::Node(node));
         if fewer {
@@ -425,10 +432,12 @@ impl World<'_> {
         }
         let request = self.template(pod).request();
         let (mut memory, mut processors, mut count) = (request.memory, request.processors, 1);
+        let mut storage = request.storage;
         for other in self.bound_to(node) {
             let request = self.template(other).request();
             memory += request.memory;
             processors += request.processors;
+            storage += request.storage;
             count += 1;
         }
         if count > plan.max_pods {
@@ -437,6 +446,8 @@ impl World<'_> {
             Some(Misfit::Processors)
         } else if request.memory > 0 && memory > plan.allocatable_memory {
             Some(Misfit::Memory)
+        } else if request.storage > 0 && storage > plan.allocatable_storage {
+            Some(Misfit::Storage)
         } else {
             None
         }

@@ -1,6 +1,7 @@
-//! When a limit on memory is reached, and whom the kernel kills for it.
+//! When a limit is reached: whom the kernel kills for one on memory, and who does not get what there is no more of.
 
 use plimsoll_eviction::oom::{Process, choice};
+use plimsoll_hog::session::EXIT_EXHAUSTED;
 use plimsoll_node::report::OomScope;
 
 use super::world::{ContainerStage, World};
@@ -20,6 +21,10 @@ pub(super) enum Limit {
     Pods(usize),
     /// A node's.
     Node(usize),
+    /// That of a tmpfs that a container fills.
+    Tmpfs(usize, usize),
+    /// A node's filesystem, or, without one, the tasks that it may have.
+    Full(usize, Option<usize>),
 }
 
 impl World<'_> {
@@ -49,9 +54,15 @@ impl World<'_> {
             for &pod in &state.pods {
                 let containers = self.pods[pod].containers.iter().zip(self.containers(pod));
                 for (index, (container, template)) in containers.enumerate() {
-                    let memory = self.container_memory(container, at);
+                    let memory = self.container_memory(container, template, at);
                     if template.memory_limit.is_some_and(|limit| memory > limit) {
                         return Some(Limit::Container(pod, index));
+                    }
+                    let bound = template.fill.and_then(|fill| fill.bound);
+                    if bound.is_some_and(|bound| container.held.at(at) > bound)
+                        && container.state == ContainerStage::Running
+                    {
+                        return Some(Limit::Tmpfs(pod, index));
                     }
                     pods += memory;
                 }
@@ -63,19 +74,29 @@ impl World<'_> {
             if pods + kept > plan.memory {
                 return Some(Limit::Node(node));
             }
+            if (self.prepared.storage || self.prepared.processes)
+                && let Some(of) = self.exhausted(node, at)
+            {
+                return Some(Limit::Full(node, of));
+            }
         }
         None
     }
 }
 
 impl<S: Sink> Simulation<'_, '_, S> {
-    /// The kernel kills for a limit; false if there is nobody that it could kill.
+    /// The kernel kills for a limit on memory, or refuses what there is no more of; false if there is nobody that it could kill.
     pub(super) fn kill(&mut self, limit: Limit) -> bool {
         let (node, scope) = match limit {
             Limit::Container(pod, container) => {
                 let node = self.world.pods[pod].node.unwrap_or_default();
                 return self.kill_process(node, Some((pod, container)), OomScope::Container);
             }
+            Limit::Tmpfs(pod, container) => {
+                self.end_container(pod, container, EXIT_EXHAUSTED.into(), false);
+                return true;
+            }
+            Limit::Full(node, of) => return self.run_out(node, of),
             Limit::Pods(node) => (node, OomScope::Kubepods),
             Limit::Node(node) => (node, OomScope::Node),
         };
@@ -94,7 +115,7 @@ impl<S: Sink> Simulation<'_, '_, S> {
                 let own = if template.sidecar { &rules.init_containers } else { &rules.containers };
                 let adjustment =
                     own.get(template.index).map_or(0, |own| rules.oom_score_adjustment(own, capacity));
-                let memory = bytes(world.container_memory(container, world.now));
+                let memory = bytes(world.container_memory(container, template, world.now));
                 processes.push(Process { memory, adjustment });
                 owners.push(Some((pod, index)));
             }

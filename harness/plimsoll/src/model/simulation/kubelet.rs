@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use plimsoll_eviction::admission::refusal;
+use plimsoll_eviction::layout::NodeReclaim;
 use plimsoll_eviction::manager::{
     Eviction, EvictionCause, MONITORING_INTERVAL, POD_CLEANUP_POLL_INTERVAL, POD_CLEANUP_TIMEOUT, Pass,
 };
@@ -47,19 +48,22 @@ impl<S: Sink> Simulation<'_, '_, S> {
     pub(super) fn look(&mut self, node: usize) {
         self.world.measure(node);
         let World { nodes, pods, prepared, dice, now, .. } = &mut self.world;
-        let state = &nodes[node];
+        let (state, prepared, now) = (&nodes[node], *prepared, *now);
         let own: Vec<&RulesPod> = state.pods.iter().map(|pod| pods[*pod].rules.as_ref()).collect();
-        let pass = Pass { now: timestamp(*now), pods: &own, summary: Some(&state.summary) };
+        let pass = Pass { now: timestamp(now), pods: &own, summary: Some(&state.summary) };
         let manager = &prepared.nodes[node].manager;
-        // Nothing on the node itself is there to be reclaimed: its images are in use, and dead containers hold nothing.
+        let reclaim = |what: &[NodeReclaim]| {
+            prepared.storage.then(|| World::after_reclaim(prepared, node, state, what, now))
+        };
         let (after, outcome) =
-            manager.step(&state.manager, pass, &mut |options: usize| dice.one_of(options), |_| None);
+            manager.step(&state.manager, pass, &mut |options: usize| dice.one_of(options), reclaim);
         let changed = after.conditions() != state.manager.conditions();
         let evictions = outcome.evictions.iter().rev();
         let evictions: Vec<Eviction> =
             evictions.map(|own| Eviction { pod: state.pods[own.pod], ..own.clone() }).collect();
         self.world.nodes[node].manager = after;
         self.tell(&Happening::Look { node, outcome: &outcome });
+        self.reclaim(node, &outcome.node_reclaim);
         if changed {
             self.status_soon(node);
         }
@@ -105,6 +109,9 @@ impl<S: Sink> Simulation<'_, '_, S> {
     /// A pod's last container has ended; whoever waits for that goes on.
     pub(super) fn pod_stopped(&mut self, node: usize, pod: usize) {
         let cleanup = self.draw(|own| own.cleanup);
+        if self.world.prepared.storage {
+            self.after(cleanup, Event::CleanUp(node, pod));
+        }
         let own = &mut self.world.nodes[node];
         if own.awaited == Some(pod) {
             own.awaited = None;
@@ -227,11 +234,18 @@ impl World<'_> {
         own.summary.node.memory = Some(figures(plan.memory, whole));
         pods_cgroup(&mut own.summary).memory =
             Some(figures(plan.pods_memory.unwrap_or(plan.memory), pods_memory));
+        if self.prepared.storage || self.prepared.processes {
+            self.measure_storage(node);
+        }
+        if self.prepared.processes {
+            self.measure_processes(node);
+        }
     }
 
     /// Lets cAdvisor measure a pod at each of its turns up to now: an interval apart, stretched by chance to up to twice
     /// as long. Upstream: `containerData.nextHousekeepingInterval`.
     pub(super) fn measure_pod(&mut self, pod: usize, now: Micros) {
+        self.measure_pod_storage(pod, now);
         let Some(node) = self.pods[pod].node else { return };
         let interval = self.prepared.nodes[node].housekeeping;
         let own: &mut PodState<'_> = &mut self.pods[pod];
@@ -245,9 +259,12 @@ impl World<'_> {
             next_turn(&mut own.measured_next, interval, &mut self.dice);
         }
         let own = &self.pods[pod];
-        let levels = own.containers.iter().map(|container| self.container_memory(container, last)).collect();
+        let containers = own.containers.iter().zip(self.containers(pod));
+        let levels = containers.map(|(own, template)| self.container_memory(own, template, last)).collect();
+        let tasks = if self.prepared.processes { self.pod_tasks(pod, last) } else { 0 };
         let own = &mut self.pods[pod];
         own.measured_levels = levels;
+        own.measured_processes = u64::try_from(tasks).unwrap_or(0);
         own.measured = Some(last);
     }
 
@@ -255,8 +272,9 @@ impl World<'_> {
     fn no_room(&self, pod: usize, node: usize) -> Option<(&'static str, String)> {
         let plan = self.node_plan(node);
         let requests = self.nodes[node].pods.iter().map(|pod| self.template(*pod).request());
-        let (memory, processors) = requests
-            .fold((0, 0), |(memory, processors), own| (memory + own.memory, processors + own.processors));
+        let (memory, processors, storage) = requests.fold((0, 0, 0), |(memory, processors, storage), own| {
+            (memory + own.memory, processors + own.processors, storage + own.storage)
+        });
         let own = self.template(pod).request();
         let whole = plan.processors.unwrap_or(self.assumptions.processors) - plan.reserved_processors;
         let refused = |reason, resource: &str, requested: i64, used: i64, capacity: i64| {
@@ -270,6 +288,9 @@ impl World<'_> {
             refused("OutOfmemory", "memory", own.memory, memory, plan.allocatable_memory)
         } else if own.processors > 0 && processors + own.processors > whole {
             refused("OutOfcpu", "cpu", own.processors, processors, whole)
+        } else if own.storage > 0 && storage + own.storage > plan.allocatable_storage {
+            let left = plan.allocatable_storage;
+            refused("OutOfephemeral-storage", "ephemeral-storage", own.storage, storage, left)
         } else {
             None
         }

@@ -5,13 +5,17 @@
 //! - `containers`: how pods start, are stopped, end and start again.
 //! - `kernel`: when memory runs out before anybody is evicted, and who is killed.
 //! - `control`: controllers, the scheduler, taints.
+//! - `storage`: what is on disk, how many processes there are, and what the kubelet knows of both.
+//! - `room`: what is left on disk, what is removed to get room, and what comes of a full disk.
 //! - `script`: the steps of the plan.
 
 mod containers;
 mod control;
 mod kernel;
 mod kubelet;
+mod room;
 mod script;
+mod storage;
 mod world;
 
 use std::cmp::Reverse;
@@ -68,6 +72,22 @@ pub enum Happening<'a> {
         /// The pod.
         pod: usize,
     },
+    /// A kubelet removed something from its node to get room.
+    Reclaimed {
+        /// The node.
+        node: usize,
+        /// Containers that had ended: the pod, and the container's place in it.
+        containers: &'a [(usize, usize)],
+        /// The names of images that nothing used.
+        images: &'a [String],
+    },
+    /// Images were imported into a node.
+    Loaded {
+        /// The node.
+        node: usize,
+        /// Their names.
+        images: &'a [&'a str],
+    },
     /// The kernel killed for memory.
     OomKill {
         /// The node.
@@ -108,6 +128,8 @@ enum Event {
     Taint(usize),
     /// What the eviction manager waits for has taken too long.
     KillTimeout(usize, usize),
+    /// A kubelet has cleaned up a pod that ended.
+    CleanUp(usize, usize),
     /// The scheduler looks at a pod.
     Schedule(usize),
     /// A kubelet sees a pod that was bound to its node.
@@ -143,7 +165,7 @@ struct Simulation<'p, 's, S> {
 
 /// Runs a plan once, with everything that is not known taken from one phase of these assumptions.
 pub fn simulate(prepared: &Prepared, assumptions: &Assumptions, phase: &Phase, sink: &mut impl Sink) {
-    let world = World {
+    let mut world = World {
         prepared,
         assumptions,
         phase,
@@ -155,8 +177,14 @@ pub fn simulate(prepared: &Prepared, assumptions: &Assumptions, phase: &Phase, s
         rejections: 0,
         oom_kills: 0,
         instances: vec![0; prepared.templates.len()],
+        machine: storage::Machine::new(assumptions, phase.seed),
         dice: Dice::new(phase.seed),
     };
+    if prepared.storage {
+        for (state, plan) in world.nodes.iter_mut().zip(&prepared.nodes) {
+            state.storage = storage::NodeStorage::new(plan, &mut world.dice);
+        }
+    }
     let mut simulation = Simulation {
         world,
         sink,
@@ -212,6 +240,7 @@ impl<S: Sink> Simulation<'_, '_, S> {
             Event::Status(node) => self.report_node(node),
             Event::Taint(node) => self.taint(node),
             Event::KillTimeout(node, pod) => self.kill_timed_out(node, pod),
+            Event::CleanUp(node, pod) => self.clean_up(node, pod),
             Event::Schedule(pod) => self.schedule(pod),
             Event::Admit(pod) => self.admit(pod),
             Event::Start(pod) => self.start(pod),

@@ -3,6 +3,7 @@
 use super::world::{ContainerStage, Seen, World};
 use super::{Event, Happening, SETTLE, Simulation, Sink};
 use crate::model::curve::{Course, Curve, Micros};
+use crate::model::fill::Kind;
 use crate::model::prepare::{PreparedStep, PreparedUntil};
 use crate::observe::StepOutcome;
 
@@ -19,7 +20,7 @@ pub(super) struct Script {
 
 #[derive(Debug, Clone, Copy)]
 enum Target {
-    Node(usize),
+    Node(usize, Kind, bool),
     Workload(usize),
 }
 
@@ -50,8 +51,8 @@ impl<'p, S: Sink> Simulation<'p, '_, S> {
                 self.script.waiting = true;
                 takes = *within;
             }
-            PreparedStep::FillNode { node, course } => {
-                self.script.told = Some((Target::Node(*node), *course));
+            PreparedStep::FillNode { node, kind, with_images, course } => {
+                self.script.told = Some((Target::Node(*node, *kind, *with_images), *course));
                 takes = self.draw(|own| own.tell);
                 self.after(takes, Event::Tell);
             }
@@ -72,6 +73,7 @@ impl<'p, S: Sink> Simulation<'p, '_, S> {
                     takes += self.draw(|own| own.request);
                 }
             }
+            PreparedStep::Load { .. } => takes = self.draw(|own| own.import),
             PreparedStep::Nothing => {}
         }
         self.after(takes, Event::StepOver(step));
@@ -90,6 +92,9 @@ impl<'p, S: Sink> Simulation<'p, '_, S> {
             },
             _ => StepOutcome::Done,
         };
+        if let PreparedStep::Load { node, images } = &self.world.prepared.steps[step] {
+            self.loaded(*node, images);
+        }
         self.end_step(outcome);
     }
 
@@ -123,9 +128,13 @@ impl<'p, S: Sink> Simulation<'p, '_, S> {
     /// What a filler was told takes effect.
     pub(super) fn take_effect(&mut self) {
         let Some((target, course)) = self.script.told.take() else { return };
-        let (now, machine) = (self.world.now, self.world.phase.memory_rate);
+        let now = self.world.now;
         match target {
-            Target::Node(node) => {
+            Target::Node(node, kind, with_images) if kind != Kind::Memory => {
+                self.fill_outside(node, kind, with_images, course);
+            }
+            Target::Node(node, ..) => {
+                let machine = self.world.phase.memory_rate;
                 let outside = &mut self.world.nodes[node].outside;
                 let holds = outside.map_or(0, |curve| curve.at(now));
                 *outside = Some(Curve::set_out(now, holds, course, machine));
@@ -133,15 +142,17 @@ impl<'p, S: Sink> Simulation<'p, '_, S> {
             Target::Workload(workload) => {
                 let running = self.world.pods_of(workload).filter(|(_, pod)| pod.seen == Seen::Running);
                 let running: Vec<usize> = running.map(|(pod, _)| pod).collect();
+                let (machine, memory_rate) = (self.world.machine, self.world.phase.memory_rate);
                 for pod in running {
                     self.world.measure_pod(pod, now);
                     let templates = self.world.containers(pod);
                     let own = self.world.pods[pod].containers.iter_mut().zip(templates);
                     let mut fillers = own.filter(|(own, template)| {
-                        own.state == ContainerStage::Running && template.memory.is_some()
+                        own.state == ContainerStage::Running && template.fill.is_some()
                     });
-                    if let Some((own, _)) = fillers.next() {
-                        own.memory = Curve::set_out(now, own.memory.at(now), course, machine);
+                    if let Some((own, template)) = fillers.next() {
+                        let rate = template.fill.map_or(0, |fill| machine.rate(fill.kind, memory_rate));
+                        own.held = Curve::set_out(now, own.held.at(now), course, rate);
                         own.version += 1;
                         own.filled = false;
                     }
@@ -175,6 +186,10 @@ impl World<'_> {
             PreparedUntil::Gone(workloads) => {
                 workloads.iter().all(|own| self.pods_of(*own).all(|(_, pod)| pod.seen.is_final()))
             }
+            PreparedUntil::Tainted { node, condition, present } => {
+                let own = &self.nodes[*node];
+                own.ever_tainted.contains(condition) && own.tainted.contains(condition) == *present
+            }
             PreparedUntil::Never(_) => false,
         }
     }
@@ -204,6 +219,10 @@ impl World<'_> {
                 let own = self.nodes[*node].reported[*condition as usize];
                 let still = if own.ever_raised && !*raised { "is still raised" } else { "was never raised" };
                 format!("{condition} of {} {still}", self.node_plan(*node).name)
+            }
+            PreparedUntil::Tainted { node, condition, present } => {
+                let is = if *present { "does not have" } else { "has or never had" };
+                format!("{} {is} the taint {}", self.node_plan(*node).name, condition.taint_key())
             }
             PreparedUntil::Running(workloads)
             | PreparedUntil::Filled(workloads)

@@ -10,8 +10,11 @@ use plimsoll_eviction::summary::Summary;
 
 use super::super::assumptions::{Assumptions, Dice, Phase};
 use super::super::curve::{Curve, Micros};
-use super::super::prepare::{Prepared, PreparedNode};
+use super::super::fill::Kind;
+use super::super::node::PreparedNode;
+use super::super::prepare::Prepared;
 use super::super::template::{ContainerTemplate, PodTemplate, uid};
+use super::storage::{Machine, NodeStorage};
 
 /// When virtual time is 0, as a wall clock would say it: 2000-01-01T00:00:00Z, which no real run can have.
 const EPOCH_SECONDS: i64 = 946_684_800;
@@ -40,6 +43,7 @@ pub struct World<'p> {
     pub(in super::super) evictions: u32,
     pub(in super::super) rejections: u32,
     pub(in super::super) oom_kills: u32,
+    pub(super) machine: Machine,
     /// How many pods were made of each template.
     pub(super) instances: Vec<u32>,
     pub(super) dice: Dice,
@@ -52,12 +56,15 @@ pub struct NodeState {
     pub(super) manager: ManagerState,
     /// What the node's status says: since when each condition is what it is.
     pub(in super::super) reported: [Condition; NodeCondition::ALL.len()],
-    /// The conditions that it is tainted for.
+    /// The conditions that it is tainted for, and those that it ever was.
     pub(in super::super) tainted: Vec<NodeCondition>,
+    pub(super) ever_tainted: Vec<NodeCondition>,
     /// Whether it is cordoned.
     pub(in super::super) unschedulable: bool,
-    /// What is filled outside every pod.
+    /// What is filled of memory outside every pod.
     pub(super) outside: Option<Curve>,
+    /// What is on its disks, and what else is filled outside every pod.
+    pub(in super::super) storage: NodeStorage,
     /// The pods that the kubelet runs, stops or has yet to clean up, by place.
     pub(in super::super) pods: Vec<usize>,
     /// The statistics, and whose they are.
@@ -151,12 +158,13 @@ pub(super) enum Misfit {
     Affinity,
     Processors,
     Memory,
+    Storage,
     Pods,
 }
 
 /// Why a pod fits on none of the nodes: how many nodes each of [`Misfit`] holds of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Misfits(pub(super) [u16; 6]);
+pub struct Misfits(pub(super) [u16; 7]);
 
 /// As the scheduler says it. Upstream: `FitError.Error`, with the messages of its filters.
 impl std::fmt::Display for Misfits {
@@ -167,6 +175,7 @@ impl std::fmt::Display for Misfits {
             "node(s) didn't match Pod's node affinity/selector",
             "Insufficient cpu",
             "Insufficient memory",
+            "Insufficient ephemeral-storage",
             "Too many pods",
         ];
         let told = self.0.iter().zip(reasons).filter(|(count, _)| **count > 0);
@@ -206,13 +215,21 @@ pub struct PodState<'p> {
     pub(super) measured: Option<Micros>,
     pub(super) measured_next: Micros,
     pub(super) measured_levels: Vec<i64>,
+    pub(super) measured_processes: u64,
+    /// When its volumes are measured next.
+    pub(super) volumes_next: Micros,
 }
 
 /// A container.
 #[derive(Debug, Clone)]
 pub struct ContainerState {
     pub(in super::super) state: ContainerStage,
-    pub(in super::super) memory: Curve,
+    /// What its filler holds.
+    pub(in super::super) held: Curve,
+    /// What of its fill is still there of when it last ended.
+    pub(super) left: i64,
+    /// What of its fill was in its layer or its volume when that was last measured.
+    pub(super) measured: i64,
     pub(in super::super) restarts: u32,
     pub(in super::super) last: Option<Termination>,
     /// Whether its filler has said that it holds its whole amount.
@@ -296,12 +313,21 @@ impl<'p> World<'p> {
     /// The memory that a pod's containers hold.
     #[must_use]
     pub fn pod_memory(&self, pod: usize, at: Micros) -> i64 {
-        self.pods[pod].containers.iter().map(|own| self.container_memory(own, at)).sum()
+        let containers = self.pods[pod].containers.iter().zip(self.containers(pod));
+        containers.map(|(own, template)| self.container_memory(own, template, at)).sum()
     }
 
-    pub(super) fn container_memory(&self, container: &ContainerState, at: Micros) -> i64 {
+    pub(super) fn container_memory(
+        &self,
+        container: &ContainerState,
+        template: &ContainerTemplate,
+        at: Micros,
+    ) -> i64 {
+        let of_memory = template.fill.is_some_and(|fill| fill.kind == Kind::Memory);
         match container.state {
-            ContainerStage::Running => pages(container.memory.at(at)) + pages(self.phase.container),
+            ContainerStage::Running => {
+                pages(if of_memory { container.held.at(at) } else { 0 }) + pages(self.phase.container)
+            }
             ContainerStage::Waiting | ContainerStage::Ended(_) => 0,
         }
     }
@@ -372,7 +398,9 @@ impl<'p> World<'p> {
         };
         let container = |_: &ContainerTemplate| ContainerState {
             state: ContainerStage::Waiting,
-            memory: Curve::flat(0),
+            held: Curve::flat(0),
+            left: 0,
+            measured: 0,
             restarts: 0,
             last: None,
             filled: false,
@@ -401,6 +429,8 @@ impl<'p> World<'p> {
             measured: None,
             measured_next: 0,
             measured_levels: Vec::new(),
+            measured_processes: 0,
+            volumes_next: Micros::MAX,
         });
         self.pods.len() - 1
     }
@@ -442,8 +472,10 @@ impl NodeState {
             manager: ManagerState::default(),
             reported: [Condition::default(); NodeCondition::ALL.len()],
             tainted: Vec::new(),
+            ever_tainted: Vec::new(),
             unschedulable: false,
             outside: None,
+            storage: NodeStorage::default(),
             pods: Vec::new(),
             summary: Summary::default(),
             summary_of: Vec::new(),
