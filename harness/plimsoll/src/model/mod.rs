@@ -17,6 +17,7 @@ mod recording;
 mod simulation;
 mod tally;
 mod template;
+mod vary;
 
 pub use assumptions::{Assumptions, Phase, Range};
 pub use curve::{Course, Curve, Micros, SECOND};

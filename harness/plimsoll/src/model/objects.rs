@@ -65,6 +65,10 @@ pub(super) fn pod(world: &World<'_>, place: usize) -> Pod {
             }
             status.message = Some(message);
         }
+        Some(Fate::Expelled) => conditions.push(PodCondition {
+            reason: Some("DeletionByTaintManager".to_owned()),
+            ..condition(DISRUPTION_TARGET, true, own.deletion.unwrap_or(world.now))
+        }),
         _ => {}
     }
     status.conditions = Some(conditions);
@@ -171,7 +175,11 @@ pub(super) fn node(world: &World<'_>, place: usize) -> Node {
         effect: effect.to_owned(),
         time_added: None,
     };
-    let registered = plan.taints.iter().map(|own| taint(&own.key, &own.value, &own.effect));
+    let registered = own.taints.iter().map(|(own, since)| Taint {
+        // Kubernetes writes down when a taint came only for those that drive pods out.
+        time_added: since.filter(|_| own.effect == "NoExecute").map(written),
+        ..taint(&own.key, &own.value, &own.effect)
+    });
     let pressed = own.tainted.iter().map(|condition| taint(condition.taint_key(), "", "NoSchedule"));
     Node {
         metadata: ObjectMeta {

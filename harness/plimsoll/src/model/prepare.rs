@@ -1,21 +1,23 @@
 //! A plan made ready for any number of runs in virtual time: everything that is read, parsed or built once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use plimsoll_eviction::pod::Pod as RulesPod;
 use plimsoll_eviction::signal::{NodeCondition, Signal, StarvedResource};
-use plimsoll_eviction::threshold::{KubeletConfiguration, ThresholdError};
+use plimsoll_eviction::taint::Taint;
+use plimsoll_eviction::threshold::ThresholdError;
 use serde_json::Value;
 
 use super::curve::{Course, Micros};
 use super::fill::{Kind as FillKind, lies_with_images};
-use super::node::{PreparedNode, manager};
+use super::node::PreparedNode;
+use super::simulation::Seen;
 use super::template::{Omissions, PodTemplate, PriorityClasses, Request};
 use crate::plan::filler;
 use crate::plan::{
-    Action, BallastImage, EndKind, Expect, Expectation, FillTarget, Plan, PlannedObject, PlannedStep, Until,
-    WORKLOAD_LABEL,
+    Action, BallastImage, DeletePodsPlan, EndKind, Expect, Expectation, FillTarget, Plan, PlannedObject,
+    PlannedStep, Until, WORKLOAD_LABEL,
 };
 
 /// Why a plan can not be run on the model.
@@ -68,6 +70,8 @@ pub struct Prepared {
     /// Objects that are there before the first step.
     pub(super) initial: Vec<usize>,
     pub(super) steps: Vec<PreparedStep>,
+    /// The keys of the taints that nodes register with or steps set.
+    taint_keys: BTreeSet<String>,
     /// Whether anything depends on what is on disk; otherwise it is not looked at.
     pub(super) storage: bool,
     /// Whether anything depends on how many processes there are.
@@ -107,6 +111,8 @@ pub(super) enum PreparedStep {
     Start(Vec<usize>),
     Delete(Vec<usize>),
     Apply(Vec<usize>),
+    /// Pods whose status says so are deleted.
+    DeleteEnded(Seen),
     Wait {
         until: PreparedUntil,
         within: Micros,
@@ -127,6 +133,12 @@ pub(super) enum PreparedStep {
     FillWorkload {
         workload: usize,
         course: Course,
+    },
+    Taint {
+        node: usize,
+        taint: Taint,
+        /// Whether it is put on.
+        on: bool,
     },
     Cordon {
         nodes: Vec<usize>,
@@ -150,11 +162,19 @@ pub(super) enum PreparedUntil {
         condition: NodeCondition,
         raised: bool,
     },
-    /// A node is tainted for a condition, or no more.
+    /// A node has a taint, or has it no more.
     Tainted {
         node: usize,
-        condition: NodeCondition,
+        key: String,
+        effect: Option<String>,
         present: bool,
+    },
+    /// Every pod was told to go.
+    Terminating(Vec<usize>),
+    /// Pods were on a node and are there no more.
+    GoneFrom {
+        node: usize,
+        workloads: Vec<usize>,
     },
     /// Something that the model does not know of, and that never comes.
     Never(String),
@@ -182,6 +202,7 @@ impl Prepared {
             objects: Vec::new(),
             initial: Vec::new(),
             steps: Vec::new(),
+            taint_keys: taint_keys(plan),
             storage: false,
             processes: false,
             omissions: Omissions::new(),
@@ -197,6 +218,9 @@ impl Prepared {
         let asks = |expectation: &Expectation| matches!(expectation.expect, Expect::ScaleDownBlocked(_));
         if plan.expectations.iter().any(asks) {
             prepared.omissions.push("what a cluster autoscaler makes of pods is not modelled".to_owned());
+        }
+        if plan.control_plane.terminated_pod_gc_threshold.is_some() {
+            prepared.omissions.push("the collection of ended pods is not modelled".to_owned());
         }
         if plan.nodes.iter().any(|node| node.gpus.is_some()) {
             prepared.omissions.push("GPUs and their memory are not modelled".to_owned());
@@ -303,7 +327,7 @@ impl Prepared {
         self.workloads.iter().position(|(name, _)| name == workload)
     }
 
-    fn node_place(&self, name: &str) -> Result<usize, PrepareError> {
+    pub(super) fn node_place(&self, name: &str) -> Result<usize, PrepareError> {
         let place = self.nodes.iter().position(|node| node.name == name);
         place.ok_or_else(|| PrepareError::Unknown { what: "node", name: name.to_owned() })
     }
@@ -389,7 +413,22 @@ impl Prepared {
                 nodes: nodes.iter().map(|node| self.node_place(node)).collect::<Result<_, _>>()?,
                 unschedulable: *unschedulable,
             },
-            Action::Evict(_) | Action::Drain(_) | Action::Taint(_) | Action::DeletePods(_) => {
+            Action::Taint(taint) => PreparedStep::Taint {
+                node: self.node_place(&taint.node)?,
+                taint: Taint {
+                    key: taint.taint.key.clone(),
+                    value: taint.taint.value.clone().unwrap_or_default(),
+                    effect: taint.taint.effect.clone(),
+                },
+                on: taint.on,
+            },
+            Action::DeletePods(DeletePodsPlan { field_selector, .. })
+                if ["status.phase=Failed", "status.phase=Succeeded"].contains(&field_selector.as_str()) =>
+            {
+                let failed = field_selector.ends_with("Failed");
+                PreparedStep::DeleteEnded(if failed { Seen::Failed } else { Seen::Succeeded })
+            }
+            Action::Evict(_) | Action::Drain(_) | Action::DeletePods(_) => {
                 let title = crate::verdict::words::action(&step.action);
                 self.omissions.push(format!("a step is not modelled: {title}"));
                 PreparedStep::Nothing
@@ -450,18 +489,22 @@ impl Prepared {
             Until::OomKills(count) => PreparedUntil::OomKills(*count),
             Until::Taint { node, key, effect, present } => {
                 let node = self.node_place(node)?;
-                let pressure = NodeCondition::ALL.into_iter().find(|own| own.taint_key() == key);
-                match pressure.filter(|_| effect.as_deref().is_none_or(|effect| effect == "NoSchedule")) {
-                    Some(condition) => PreparedUntil::Tainted { node, condition, present: *present },
-                    None => never("taints other than those for pressure are not modelled".to_owned()),
+                let pressure = NodeCondition::ALL.into_iter().any(|own| own.taint_key() == key);
+                if pressure || self.taint_keys.contains(key) {
+                    let (key, effect) = (key.clone(), effect.clone());
+                    PreparedUntil::Tainted { node, key, effect, present: *present }
+                } else {
+                    never("nodes that fail are not modelled".to_owned())
                 }
             }
-            Until::GoneFrom { .. } | Until::ConditionStatus { .. } | Until::ZoneTaint { .. } => {
+            Until::ConditionStatus { .. } | Until::ZoneTaint { .. } => {
                 never("nodes that fail are not modelled".to_owned())
             }
-            Until::Terminating(_) => {
-                never("pods that are told to go by others than the kubelet are not modelled".to_owned())
-            }
+            Until::GoneFrom { node, workloads } => PreparedUntil::GoneFrom {
+                node: self.node_place(node)?,
+                workloads: self.workload_places(workloads),
+            },
+            Until::Terminating(names) => PreparedUntil::Terminating(self.workload_places(names)),
             Until::Drained { .. } => never("drains are not modelled".to_owned()),
             Until::Allocatable { resource, .. } => never(format!("{resource} is not modelled")),
             Until::Condition { node, condition, raised } => match NodeCondition::from_name(condition) {
@@ -474,6 +517,15 @@ impl Prepared {
             },
         })
     }
+}
+
+fn taint_keys(plan: &Plan) -> BTreeSet<String> {
+    let set = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Taint(taint) => Some(taint.taint.key.clone()),
+        _ => None,
+    });
+    let registered = plan.nodes.iter().flat_map(|node| &node.taints);
+    set.chain(registered.filter_map(|taint| taint["key"].as_str().map(str::to_owned))).collect()
 }
 
 /// The name of the first pod that an object makes.
@@ -495,90 +547,6 @@ fn tolerate_pressure(pod: &mut Value) {
         tolerations.push(serde_json::json!({ "key": key, "operator": "Exists", "effect": effect }));
     }
     pod["spec"]["tolerations"] = tolerations.into();
-}
-
-/// What a sweep varies. Each takes microseconds at most.
-impl Prepared {
-    /// Sets a hard threshold of a node, as written in `evictionHard`.
-    ///
-    /// # Errors
-    /// [`PrepareError`] for a node that there is not, and a threshold that a kubelet refuses.
-    pub fn set_hard_threshold(
-        &mut self,
-        node: &str,
-        signal: Signal,
-        value: &str,
-    ) -> Result<(), PrepareError> {
-        self.storage |= signal.filesystem().is_some();
-        self.processes |= signal.resource() == StarvedResource::Pids;
-        self.configure(node, |configuration| {
-            let hard = configuration.threshold_configuration().hard;
-            configuration.merge_default_eviction_settings = None;
-            configuration.eviction_hard.insert(hard).insert(signal.name().to_owned(), value.to_owned());
-        })
-    }
-
-    /// Changes what a node's kubelet is told about eviction.
-    ///
-    /// # Errors
-    /// As [`set_hard_threshold`](Self::set_hard_threshold).
-    pub fn configure(
-        &mut self,
-        node: &str,
-        change: impl FnOnce(&mut KubeletConfiguration),
-    ) -> Result<(), PrepareError> {
-        let place = self.node_place(node)?;
-        let node = &mut self.nodes[place];
-        change(&mut node.configuration);
-        node.manager = manager(&node.plan, &node.configuration)?;
-        node.share_out();
-        Ok(())
-    }
-
-    /// Gives a node so many bytes of memory.
-    ///
-    /// # Errors
-    /// [`PrepareError::Unknown`] for a node that there is not.
-    pub fn set_memory(&mut self, node: &str, bytes: i64) -> Result<(), PrepareError> {
-        let place = self.node_place(node)?;
-        self.nodes[place].memory = bytes;
-        self.nodes[place].share_out();
-        Ok(())
-    }
-
-    /// Changes what the fillers of a workload's pods take of memory, and how fast.
-    ///
-    /// # Errors
-    /// [`PrepareError::Unknown`] for a workload that has no such filler.
-    pub fn set_memory_fill(
-        &mut self,
-        workload: &str,
-        change: impl Fn(&mut Course),
-    ) -> Result<(), PrepareError> {
-        let unknown =
-            || PrepareError::Unknown { what: "workload with a fill of memory", name: workload.to_owned() };
-        let place = self.place(workload).ok_or_else(unknown)?;
-        let templates = self.templates.iter_mut().filter(|template| template.workload == Some(place));
-        let containers = templates.flat_map(|template| &mut template.containers);
-        let fills = containers.filter_map(|container| container.fill.as_mut());
-        let mut fills = fills.filter(|fill| fill.kind == FillKind::Memory).peekable();
-        fills.peek().ok_or_else(unknown)?;
-        fills.for_each(|fill| change(&mut fill.course));
-        Ok(())
-    }
-
-    /// Makes every container of a workload's pods request so many bytes of memory.
-    ///
-    /// # Errors
-    /// [`PrepareError::Unknown`] for a workload that there is not.
-    pub fn set_memory_request(&mut self, workload: &str, bytes: i64) -> Result<(), PrepareError> {
-        let unknown = || PrepareError::Unknown { what: "workload", name: workload.to_owned() };
-        let place = self.place(workload).ok_or_else(unknown)?;
-        for template in self.templates.iter_mut().filter(|template| template.workload == Some(place)) {
-            template.request_memory(bytes);
-        }
-        Ok(())
-    }
 }
 
 impl PodTemplate {

@@ -23,8 +23,13 @@ const SAMPLE_INTERVAL: Micros = SECOND / 2;
 /// The timeline of one phase.
 #[must_use]
 pub fn timeline(plan: &Plan, prepared: &Prepared, assumptions: &Assumptions, phase: &Phase) -> Timeline {
-    let mut recording =
-        Recording { plan, timeline: Timeline::default(), next_sample: 0, containers: BTreeSet::new() };
+    let mut recording = Recording {
+        plan,
+        timeline: Timeline::default(),
+        next_sample: 0,
+        followed: plan.nodes.iter().map(|node| plan.follows_runtime(node)).collect(),
+        containers: BTreeSet::new(),
+    };
     simulate(prepared, assumptions, phase, &mut recording);
     recording.timeline
 }
@@ -33,6 +38,8 @@ struct Recording<'a> {
     plan: &'a Plan,
     timeline: Timeline,
     next_sample: Micros,
+    /// Which nodes' container runtimes are listened to.
+    followed: Vec<bool>,
     /// The containers that the runtimes have told of.
     containers: BTreeSet<String>,
 }
@@ -66,7 +73,7 @@ impl Recording<'_> {
 
     /// What a node's container runtime tells, where it is listened to.
     fn runtime(&mut self, world: &World<'_>, node: usize, what: RuntimeObject, added: bool, name: String) {
-        if self.plan.nodes.get(node).is_some_and(|node| self.plan.follows_runtime(node)) {
+        if self.followed.get(node) == Some(&true) {
             let node = world.prepared.nodes[node].name.clone();
             self.push(world.now, Fact::Runtime { node, event: RuntimeEvent { what, added, name } });
         }
@@ -76,6 +83,9 @@ impl Recording<'_> {
     fn containers_of(&mut self, world: &World<'_>, pod: usize) {
         let own = world.pod(pod);
         let (Some(node), Some(_)) = (own.node, own.started) else { return };
+        if self.followed.get(node) != Some(&true) {
+            return;
+        }
         for (index, container) in own.containers.iter().enumerate() {
             let id = objects::container_id(world, pod, index, container.restarts);
             if self.containers.insert(id.clone()) {

@@ -131,3 +131,50 @@ spec:
     assert_eq!(prediction.findings[0].held, 10, "{:?}", prediction.findings);
     assert!(prediction.omissions.is_empty(), "{:?}", prediction.omissions);
 }
+
+#[test]
+fn a_taint_drives_out_whoever_does_not_tolerate_it_when_its_time_is_over() {
+    let tolerations = |seconds: &str| {
+        format!("tolerations: [{{key: maintenance, operator: Exists, effect: NoExecute{seconds}}}]")
+    };
+    let workloads = format!(
+        "  - {{name: intolerant}}\n  - {{name: patient, {}}}\n  - {{name: tolerant, {}}}",
+        tolerations(", tolerationSeconds: 20"),
+        tolerations("")
+    );
+    let prediction = predicted(
+        "{evictionHard: {memory.available: 100Mi}}",
+        &workloads,
+        "  - start: [intolerant, patient, tolerant]\n  - wait: {for: Ready, within: 30s}\n  - taint: {key: maintenance, effect: NoExecute}
+  - wait: {for: taint, taint: maintenance, effect: NoExecute, within: 5s}\n  - wait: {for: Gone, pods: [intolerant, patient], node: worker, within: 60s}\n  - observe: 3s",
+        "    ended: {intolerant: {as: DeletedByTaintManager, gone: true}, patient: {as: DeletedByTaintManager, gone: true}}
+    tolerated: {intolerant: {atMost: 5s}, patient: {atLeast: 19s, atMost: 25s}, tolerant: always}\n    survive: [tolerant]\n    evicted: []",
+    );
+    assert!(prediction.omissions.is_empty(), "{:?}", prediction.omissions);
+    assert!(prediction.findings.iter().all(|finding| finding.held == 25), "{:?}", prediction.findings);
+}
+
+#[test]
+fn a_taint_that_is_taken_back_in_time_drives_out_nobody() {
+    let prediction = predicted(
+        "{evictionHard: {memory.available: 100Mi}}",
+        "  - {name: patient, tolerations: [{key: maintenance, operator: Exists, effect: NoExecute, tolerationSeconds: 25}]}\n  - {name: late}",
+        "  - start: [patient]\n  - wait: {for: Ready, within: 30s}\n  - taint: {key: maintenance, effect: NoExecute}\n  - start: [late]\n  - observe: 3s
+  - untaint: {key: maintenance, effect: NoExecute}\n  - wait: {for: Running, pods: [late], within: 30s}\n  - observe: 25s",
+        "    tolerated: {patient: always}\n    survive: [patient, late]",
+    );
+    assert!(prediction.omissions.is_empty(), "{:?}", prediction.omissions);
+    assert!(prediction.findings.iter().all(|finding| finding.held == 25), "{:?}", prediction.findings);
+}
+
+#[test]
+fn pods_that_failed_are_deleted_and_others_stay() {
+    let prediction = predicted(
+        "{evictionHard: {memory.available: 300Mi}}",
+        "  - {name: greedy, fill: {memory: {amount: 720Mi, rate: 20Mi/s, startAt: 550Mi}}}\n  - {name: idler, priority: 10, fill: {memory: {amount: 10Mi}}}",
+        "  - start: [greedy, idler]\n  - wait: {for: evictions, within: 60s}\n  - wait: {for: Gone, pods: [greedy], within: 15s}\n  - deletePods: {fieldSelector: status.phase=Failed}\n  - observe: 2s",
+        "    evicted: [greedy]\n    ended: {greedy: {as: EvictedByKubelet, gone: true}}\n    survive: [idler]",
+    );
+    assert!(prediction.omissions.is_empty(), "{:?}", prediction.omissions);
+    assert!(prediction.findings.iter().all(|finding| finding.held == 25), "{:?}", prediction.findings);
+}

@@ -1,7 +1,5 @@
 //! Controllers, the scheduler and taints: where pods come from and where they go.
 
-use plimsoll_eviction::signal::NodeCondition;
-
 use super::world::{ControllerState, Misfit, Misfits, Stage, World};
 use super::{Event, Happening, Simulation, Sink};
 use crate::model::curve::{Micros, SECOND};
@@ -141,6 +139,7 @@ impl<S: Sink> Simulation<'_, '_, S> {
         self.tell(&Happening::Pod(pod));
         let control = self.draw(|own| own.control);
         self.after(control, Event::Admit(pod));
+        self.mind_taints(pod);
     }
 
     /// The scheduler looks for a node. Upstream: `schedulePod`; of nodes with the same score it takes any.
@@ -173,28 +172,6 @@ impl<S: Sink> Simulation<'_, '_, S> {
                 let control = self.draw(|own| own.control);
                 self.at(until.max(self.world.now) + control, Event::Schedule(pod));
             }
-        }
-    }
-
-    /// The node controller taints a node for the conditions of its status. Upstream: `doNoScheduleTaintingPass`.
-    pub(super) fn taint(&mut self, node: usize) {
-        let own = &mut self.world.nodes[node];
-        let raised =
-            NodeCondition::ALL.into_iter().zip(&own.reported).filter(|(_, reported)| reported.raised);
-        let taints: Vec<NodeCondition> = raised.map(|(condition, _)| condition).collect();
-        if taints == own.tainted {
-            return;
-        }
-        let fewer = own.tainted.iter().any(|before| !taints.contains(before));
-        for condition in &taints {
-            if !own.ever_tainted.contains(condition) {
-                own.ever_tainted.push(*condition);
-            }
-        }
-        own.tainted = taints;
-        self.tell(&Happening::Node(node));
-        if fewer {
-            self.room_came_free();
         }
     }
 
@@ -291,7 +268,8 @@ impl<S: Sink> Simulation<'_, '_, S> {
                     let rules = self.world.prepared.templates[template].rules();
                     let plan = self.world.node_plan(node);
                     let bears = |effect: &str| {
-                        let mut taints = plan.taints.iter().filter(|taint| taint.effect == effect);
+                        let taints = self.world.nodes[node].taints.iter().map(|(taint, _)| taint);
+                        let mut taints = taints.filter(|taint| taint.effect == effect);
                         taints.all(|taint| rules.tolerates(&taint.key, &taint.value, &taint.effect))
                     };
                     if bears("NoSchedule")
@@ -419,10 +397,10 @@ impl World<'_> {
             return Some(Misfit::Unschedulable);
         }
         let borne = |effect: &str| effect == "PreferNoSchedule";
-        let registered = plan
-            .taints
-            .iter()
-            .all(|taint| borne(&taint.effect) || rules.tolerates(&taint.key, &taint.value, &taint.effect));
+        let registered =
+            self.nodes[node].taints.iter().map(|(taint, _)| taint).all(|taint| {
+                borne(&taint.effect) || rules.tolerates(&taint.key, &taint.value, &taint.effect)
+            });
         let pressed = self.nodes[node].tainted.iter().all(|condition| rules.tolerates_condition(*condition));
         if !registered || !pressed {
             return Some(Misfit::Taint);
@@ -461,7 +439,7 @@ impl World<'_> {
     /// How many taints that only put off a pod does not tolerate. Upstream: `countIntolerableTaintsPreferNoSchedule`.
     fn unborne(&self, pod: usize, node: usize) -> i64 {
         let rules = &self.pods[pod].rules;
-        let taints = self.node_plan(node).taints.iter();
+        let taints = self.nodes[node].taints.iter().map(|(taint, _)| taint);
         let unborne = taints
             .filter(|taint| taint.effect == "PreferNoSchedule")
             .filter(|taint| !rules.tolerates(&taint.key, &taint.value, &taint.effect));

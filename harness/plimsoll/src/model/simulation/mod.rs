@@ -7,6 +7,7 @@
 //! - `control`: controllers, the scheduler, taints.
 //! - `storage`: what is on disk, how many processes there are, and what the kubelet knows of both.
 //! - `room`: what is left on disk, what is removed to get room, and what comes of a full disk.
+//! - `taints`: what taints do, those for conditions and others.
 //! - `script`: the steps of the plan.
 
 mod containers;
@@ -16,6 +17,7 @@ mod kubelet;
 mod room;
 mod script;
 mod storage;
+mod taints;
 mod world;
 
 use std::cmp::Reverse;
@@ -130,6 +132,8 @@ enum Event {
     KillTimeout(usize, usize),
     /// A kubelet has cleaned up a pod that ended.
     CleanUp(usize, usize),
+    /// The taint manager deletes a pod, if that is still due.
+    Expel(usize),
     /// The scheduler looks at a pod.
     Schedule(usize),
     /// A kubelet sees a pod that was bound to its node.
@@ -170,14 +174,18 @@ pub fn simulate(prepared: &Prepared, assumptions: &Assumptions, phase: &Phase, s
         assumptions,
         phase,
         now: 0,
-        nodes: prepared.nodes.iter().map(|_| NodeState::new()).collect(),
+        nodes: prepared.nodes.iter().map(NodeState::new).collect(),
         pods: Vec::new(),
         controllers: Vec::new(),
         evictions: 0,
         rejections: 0,
         oom_kills: 0,
         instances: vec![0; prepared.templates.len()],
-        machine: storage::Machine::new(assumptions, phase.seed),
+        machine: if prepared.storage || prepared.processes {
+            storage::Machine::new(assumptions, phase.seed)
+        } else {
+            storage::Machine::default()
+        },
         dice: Dice::new(phase.seed),
     };
     if prepared.storage {
@@ -241,6 +249,7 @@ impl<S: Sink> Simulation<'_, '_, S> {
             Event::Taint(node) => self.taint(node),
             Event::KillTimeout(node, pod) => self.kill_timed_out(node, pod),
             Event::CleanUp(node, pod) => self.clean_up(node, pod),
+            Event::Expel(pod) => self.expel(pod),
             Event::Schedule(pod) => self.schedule(pod),
             Event::Admit(pod) => self.admit(pod),
             Event::Start(pod) => self.start(pod),

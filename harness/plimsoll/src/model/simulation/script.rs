@@ -46,6 +46,15 @@ impl<'p, S: Sink> Simulation<'p, '_, S> {
                     takes += self.draw(|own| own.request);
                 }
             }
+            PreparedStep::DeleteEnded(seen) => {
+                for pod in 0..self.world.pods.len() {
+                    let own = &self.world.pods[pod];
+                    if own.seen == *seen && !own.deleted {
+                        self.delete_pod(pod);
+                        takes += self.draw(|own| own.request);
+                    }
+                }
+            }
             PreparedStep::Observe(time) => takes = *time,
             PreparedStep::Wait { within, .. } => {
                 self.script.waiting = true;
@@ -72,6 +81,15 @@ impl<'p, S: Sink> Simulation<'p, '_, S> {
                     self.cordon(node, *unschedulable);
                     takes += self.draw(|own| own.request);
                 }
+            }
+            PreparedStep::Taint { node, taint, on } => {
+                if !self.set_taint(*node, taint, *on) {
+                    let name = &self.world.node_plan(*node).name;
+                    let why = format!("{name} has no taint {}:{}", taint.key, taint.effect);
+                    self.end_step(StepOutcome::Failed(why));
+                    return;
+                }
+                takes = self.draw(|own| own.request);
             }
             PreparedStep::Load { .. } => takes = self.draw(|own| own.import),
             PreparedStep::Nothing => {}
@@ -186,12 +204,26 @@ impl World<'_> {
             PreparedUntil::Gone(workloads) => {
                 workloads.iter().all(|own| self.pods_of(*own).all(|(_, pod)| pod.seen.is_final()))
             }
-            PreparedUntil::Tainted { node, condition, present } => {
-                let own = &self.nodes[*node];
-                own.ever_tainted.contains(condition) && own.tainted.contains(condition) == *present
+            PreparedUntil::Tainted { node, key, effect, present } => {
+                self.ever_had_taint(*node, key, effect.as_deref())
+                    && self.has_taint(*node, key, effect.as_deref()) == *present
             }
+            PreparedUntil::Terminating(workloads) => workloads.iter().all(|workload| {
+                let wanted = self.prepared.workloads.get(*workload).map_or(1, |(_, pods)| *pods) as usize;
+                let told = self.all_pods_of(*workload).filter(|pod| pod.deleted || pod.deletion.is_some());
+                told.count() >= wanted
+            }),
+            PreparedUntil::GoneFrom { node, workloads } => workloads.iter().all(|workload| {
+                let mut there = self.all_pods_of(*workload).filter(|pod| pod.node == Some(*node)).peekable();
+                there.peek().is_some() && there.all(|pod| pod.deleted)
+            }),
             PreparedUntil::Never(_) => false,
         }
+    }
+
+    /// Pods of a workload, those that are gone among them.
+    fn all_pods_of(&self, workload: usize) -> impl Iterator<Item = &super::PodState<'_>> {
+        self.pods.iter().filter(move |pod| self.prepared.templates[pod.template].workload == Some(workload))
     }
 
     /// How many pods of a workload are not as they should be.
@@ -220,11 +252,13 @@ impl World<'_> {
                 let still = if own.ever_raised && !*raised { "is still raised" } else { "was never raised" };
                 format!("{condition} of {} {still}", self.node_plan(*node).name)
             }
-            PreparedUntil::Tainted { node, condition, present } => {
+            PreparedUntil::Tainted { node, key, present, .. } => {
                 let is = if *present { "does not have" } else { "has or never had" };
-                format!("{} {is} the taint {}", self.node_plan(*node).name, condition.taint_key())
+                format!("{} {is} the taint {key}", self.node_plan(*node).name)
             }
-            PreparedUntil::Running(workloads)
+            PreparedUntil::Terminating(workloads)
+            | PreparedUntil::GoneFrom { workloads, .. }
+            | PreparedUntil::Running(workloads)
             | PreparedUntil::Filled(workloads)
             | PreparedUntil::Gone(workloads) => phases(workloads),
             PreparedUntil::Never(why) => why.clone(),

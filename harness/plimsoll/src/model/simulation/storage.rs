@@ -22,7 +22,7 @@ const EMPTY_LOG: Amount = Amount { bytes: 4 << 10, inodes: 1 };
 const EMPTY_VOLUME: Amount = Amount { bytes: 8 << 10, inodes: 1 };
 
 /// What of a machine is not known and matters only to disks and processes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Machine {
     images: i64,
     write_rate: i64,
@@ -198,7 +198,8 @@ impl World<'_> {
         sum
     }
 
-    /// What is left of a node's filesystem; absent where it has none such.
+    /// What is left of a node's filesystem, 0 for that of everything but images and layers, 1 for one of their own; absent where
+    /// it has none such.
     #[must_use]
     pub fn storage_available(&self, node: usize, filesystem: usize, at: Micros) -> Option<Amount> {
         let own = self.node_plan(node).filesystems[filesystem]?;

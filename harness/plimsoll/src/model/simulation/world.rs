@@ -7,6 +7,7 @@ use plimsoll_eviction::manager::{Eviction, State as ManagerState};
 use plimsoll_eviction::pod::Pod as RulesPod;
 use plimsoll_eviction::signal::{NodeCondition, Signal};
 use plimsoll_eviction::summary::Summary;
+use plimsoll_eviction::taint::{ScheduledDeletion, Taint};
 
 use super::super::assumptions::{Assumptions, Dice, Phase};
 use super::super::curve::{Curve, Micros};
@@ -56,9 +57,12 @@ pub struct NodeState {
     pub(super) manager: ManagerState,
     /// What the node's status says: since when each condition is what it is.
     pub(in super::super) reported: [Condition; NodeCondition::ALL.len()],
-    /// The conditions that it is tainted for, and those that it ever was.
+    /// The conditions that it is tainted for.
     pub(in super::super) tainted: Vec<NodeCondition>,
-    pub(super) ever_tainted: Vec<NodeCondition>,
+    /// Its other taints, and since when it has those that a step set.
+    pub(in super::super) taints: Vec<(Taint, Option<Micros>)>,
+    /// The keys and effects of all taints that it ever had.
+    pub(super) ever_tainted: Vec<(String, String)>,
     /// Whether it is cordoned.
     pub(in super::super) unschedulable: bool,
     /// What is filled of memory outside every pod.
@@ -136,7 +140,7 @@ impl Seen {
     }
 }
 
-/// What the kubelet did to a pod.
+/// What the kubelet, or the taint manager, did to a pod.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fate {
     /// It evicted it.
@@ -148,6 +152,8 @@ pub enum Fate {
         /// As in the status.
         message: String,
     },
+    /// The taint manager deleted it.
+    Expelled,
 }
 
 /// Why a pod does not fit on a node.
@@ -207,6 +213,8 @@ pub struct PodState<'p> {
     /// How often the scheduler looked at it, and when last.
     pub(super) attempts: u32,
     pub(super) attempted: Micros,
+    /// When it is to be deleted for the taints of its node.
+    pub(super) expulsion: Option<ScheduledDeletion>,
     /// When its deletion was asked for.
     pub(in super::super) deletion: Option<Micros>,
     /// Whether the object is gone.
@@ -424,6 +432,7 @@ impl<'p> World<'p> {
             unschedulable: None,
             attempts: 0,
             attempted: 0,
+            expulsion: None,
             deletion: None,
             deleted: false,
             measured: None,
@@ -467,11 +476,12 @@ impl PodState<'_> {
 }
 
 impl NodeState {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(plan: &PreparedNode) -> Self {
         Self {
             manager: ManagerState::default(),
             reported: [Condition::default(); NodeCondition::ALL.len()],
             tainted: Vec::new(),
+            taints: plan.taints.iter().map(|taint| (taint.clone(), None)).collect(),
             ever_tainted: Vec::new(),
             unschedulable: false,
             outside: None,
