@@ -98,7 +98,7 @@ func answerZones(_ *testing.T, text json.RawMessage) any {
 	}
 	read(text, &given)
 	traces := []json.RawMessage{}
-	for range 60 {
+	for range 400 {
 		zones := nodelifecycle.NewZones(given.Rate, given.SecondaryRate, given.Threshold, given.LargeZone)
 		trace := []any{}
 		for _, pass := range given.Passes {

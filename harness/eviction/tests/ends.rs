@@ -1,4 +1,4 @@
-//! The other ends of a pod, against what Kubernetes' own code answered: the kernel's out-of-memory killer, taints, preemption.
+//! The other ends of a pod, against what Kubernetes' own code answered: the kernel's out-of-memory killer, taints, preemption, drains.
 //! `tests/corpus/README.md` says where the cases are from.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use plimsoll_eviction::disruption::{Controller, Drain, DrainOptions, Obstacle, Phase, Subject, drain};
 use plimsoll_eviction::document::{read_json, read_pods};
 use plimsoll_eviction::manager::{Choose, every};
 use plimsoll_eviction::pod::{Pod, Toleration};
@@ -321,5 +322,71 @@ fn preemption_takes_any_of_the_same_nodes() {
         };
         let nodes: Vec<NodeVictims> = case.nodes.iter().map(victims).collect();
         unequal(expected, &pick_nodes(&nodes))
+    });
+}
+
+#[derive(Deserialize)]
+struct DrainCase {
+    flags: FlagsDocument,
+    pod: SubjectDocument,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FlagsDocument {
+    force: bool,
+    ignore_daemon_sets: bool,
+    delete_empty_dir_data: bool,
+    skip_deleted_after_seconds: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SubjectDocument {
+    phase: String,
+    controller: String,
+    mirror: bool,
+    empty_dir: bool,
+    deleting_for_seconds: Option<u64>,
+}
+
+#[test]
+fn drains_take_and_leave_the_same_pods() {
+    compare("drain", |DrainCase { flags, pod }: &DrainCase, expected| {
+        let subject = Subject {
+            phase: match pod.phase.as_str() {
+                "Pending" => Phase::Pending,
+                "Running" => Phase::Running,
+                _ => Phase::Finished,
+            },
+            ready: false,
+            deleting_for_seconds: pod.deleting_for_seconds,
+            controller: match pod.controller.as_str() {
+                "" => Controller::None,
+                "DaemonSet" => Controller::DaemonSet,
+                "MissingDaemonSet" => Controller::MissingDaemonSet,
+                _ => Controller::Other,
+            },
+            mirror: pod.mirror,
+            has_empty_dir: pod.empty_dir,
+        };
+        let options = DrainOptions {
+            force: flags.force,
+            ignore_daemon_sets: flags.ignore_daemon_sets,
+            delete_empty_dir_data: flags.delete_empty_dir_data,
+            skip_deleted_after_seconds: flags.skip_deleted_after_seconds,
+        };
+        let told = match drain(&subject, &options) {
+            Drain::Takes => "takes".to_owned(),
+            Drain::TakesWarning(warning) => format!("takes: {warning}"),
+            Drain::Leaves => "leaves".to_owned(),
+            Drain::LeavesWarning(warning) => format!("leaves: {warning}"),
+            // Upstream repeats what the API server says of one that is not there.
+            Drain::Refuses(Obstacle::MissingDaemonSet) => {
+                "refuses: daemonsets.apps \"owner\" not found".to_owned()
+            }
+            Drain::Refuses(obstacle) => format!("refuses: {}", obstacle.message()),
+        };
+        unequal(expected, &told)
     });
 }
