@@ -2,6 +2,7 @@
 //! And about a node that it boots itself: one that is configured well is accepted, and one that is not is found out.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -100,14 +101,9 @@ fn passed(ran: &Ran, how: &str, name: &str) -> Result<(), String> {
 fn on_host(folder: &Path, configuration: &str, more: &[&str]) -> Result<Ran, String> {
     let file = folder.join("configuration.yaml");
     std::fs::write(&file, configuration).map_err(|error| error.to_string())?;
-    let programs = programs()?;
-    let mut command = command::plimsoll(&["accept-node", "--bandwidth", "5", "--on", "host"])?;
+    let mut command = accept_node(folder)?;
     command
-        .arg("--hog")
-        .arg(programs.join("plimsoll-gpu-hog"))
-        .arg("--cuda-library")
-        .arg(programs.join("libplimsoll-simulated-driver.so"))
-        .env("PLIMSOLL_SIMULATED_NODE", folder)
+        .args(["--on", "host"])
         .arg("--configuration")
         .arg(&file)
         .arg("--evidence")
@@ -152,20 +148,28 @@ fn describe(folder: &Path) -> Result<(), String> {
 }
 
 fn accept(kubeconfig: &Path, folder: &Path, more: &[&str]) -> Result<Ran, String> {
-    let programs = programs()?;
-    let mut command = command::plimsoll(&["accept-node", "--level", "quick", "--bandwidth", "5"])?;
+    let mut command = accept_node(folder)?;
     command
-        .arg("--hog")
-        .arg(programs.join("plimsoll-gpu-hog"))
-        .arg("--cuda-library")
-        .arg(programs.join("libplimsoll-simulated-driver.so"))
-        .env("PLIMSOLL_SIMULATED_NODE", folder)
+        .args(["--level", "quick"])
         .arg("--kubeconfig")
         .arg(kubeconfig)
         .args(["--context", "plimsoll", "--node", "worker", "--resource", "plimsoll.dev/gpu-memory"])
         .args(["--label", "example.com/accepted=yes", "--remove-taint", "example.com/new"])
         .args(more);
     command::start(command)?.ended(ACCEPTED_WITHIN)
+}
+
+/// The command, on the simulated devices that are described in a folder.
+fn accept_node(folder: &Path) -> Result<Command, String> {
+    let programs = programs()?;
+    let mut command = command::plimsoll(&["accept-node", "--bandwidth", "5"])?;
+    command
+        .arg("--hog")
+        .arg(programs.join("plimsoll-gpu-hog"))
+        .arg("--cuda-library")
+        .arg(programs.join("libplimsoll-simulated-driver.so"))
+        .env("PLIMSOLL_SIMULATED_NODE", folder);
+    Ok(command)
 }
 
 /// Where `gpu-workloads/build` puts what loads a driver: target/gpu/<target>/<profile> for target/<target>/<profile>.

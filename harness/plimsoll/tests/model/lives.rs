@@ -2,25 +2,14 @@
 
 use plimsoll::model::{Assumptions, Prediction, predict};
 
-use crate::text::certain_plan;
+use crate::text::{certain_plan, course};
 
 /// One node with these workloads, steps and expectations.
 fn predicted(kubelet: &str, workloads: &str, steps: &str, expect: &str) -> Prediction {
-    let text = format!(
-        "apiVersion: plimsoll.dev/v1alpha1
-kind: Scenario
-metadata: {{name: lives}}
-spec:
-  cluster:
-    nodes: [{{name: worker, memory: 1Gi, nodefs: 512Mi, housekeepingInterval: 1s, kubelet: {kubelet}}}]
-  workloads:
-{workloads}
-  steps:
-{steps}
-  expect:
-{expect}
-"
+    let node = format!(
+        "    - {{name: worker, memory: 1Gi, nodefs: 512Mi, housekeepingInterval: 1s, kubelet: {kubelet}}}"
     );
+    let text = course(&node, workloads, steps, expect);
     predict(&certain_plan(&text), &Assumptions::default(), 25).expect("a prediction")
 }
 

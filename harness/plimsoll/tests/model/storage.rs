@@ -1,33 +1,28 @@
 //! Disks, inodes, process ids, limits on local storage and room made on the node itself, in scenarios made for one rule each.
 
 use plimsoll::model::{Assumptions, Prediction, predict};
-use plimsoll::plan::readings;
+use plimsoll::plan::{Plan, readings};
 
-use crate::text::certain_plan;
+use crate::text::{certain_plan, course};
 
 /// What a node's kubelet is told here besides thresholds.
 const QUICK: &str = "volumeStatsAggPeriod: 1s, imageMinimumGCAge: 1s, containerLogMaxSize: 1Gi, evictionPressureTransitionPeriod: 5s";
 
 /// One node with these bounds and thresholds, on which such workloads go through such steps.
 fn predicted(bounds: &str, thresholds: &str, workloads: &str, steps: &str, expect: &str) -> Prediction {
-    let text = format!(
-        "apiVersion: plimsoll.dev/v1alpha1
-kind: Scenario
-metadata: {{name: storage}}
-spec:
-  cluster:
-    nodes: [{{name: worker, memory: 1Gi, housekeepingInterval: 1s, {bounds}, kubelet: {{{thresholds}, {QUICK}}}}}]
-  workloads:
-{workloads}
-  steps:
-{steps}
-  expect:
-{expect}
-"
+    let node = format!(
+        "    - {{name: worker, memory: 1Gi, housekeepingInterval: 1s, {bounds}, kubelet: {{{thresholds}, {QUICK}}}}}"
     );
+    let text = course(&node, workloads, steps, expect);
     let mut plan = certain_plan(&text);
     readings::resolve(&mut plan, 30_000, 500);
-    let prediction = predict(&plan, &Assumptions::default(), 25).expect("a prediction");
+    of_plan(&plan)
+}
+
+/// All of the plan is modelled.
+#[track_caller]
+fn of_plan(plan: &Plan) -> Prediction {
+    let prediction = predict(plan, &Assumptions::default(), 25).expect("a prediction");
     assert!(prediction.omissions.is_empty(), "{:?}", prediction.omissions);
     prediction
 }
@@ -237,34 +232,23 @@ fn taints_for_pressure_are_waited_for() {
 
 /// A node with an image of 160Mi that nothing uses, whose disk a pod brings below its threshold.
 fn with_image(image: &str, least_age: &str, first: &str, expect: &str) -> Prediction {
-    let text = format!(
-        "apiVersion: plimsoll.dev/v1alpha1
-kind: Scenario
-metadata: {{name: images}}
-spec:
-  cluster:
-    nodes:
-    - name: worker
+    let node = format!(
+        "    - name: worker
       memory: 1Gi
       nodefs: 512Mi
       images: [{image}]
       housekeepingInterval: 1s
-      kubelet: {{evictionHard: {{nodefs.available: 200Mi}}, imageMinimumGCAge: {least_age}, volumeStatsAggPeriod: 1s, evictionPressureTransitionPeriod: 5s}}
-  workloads:
-  - {{name: done, fill: {{disk: {{amount: 160Mi, hold: 1s, keep: true}}}}}}
-  - {{name: hoarder, fill: {{disk: {{amount: 130Mi, as: Allocated, into: EmptyDir}}}}}}
-  steps:
-{first}  - start: [hoarder]
-  - wait: {{for: condition, condition: DiskPressure, within: 60s}}
-  - observe: 30s
-  expect:
-    conditions: [DiskPressure]
-{expect}
-"
+      kubelet: {{evictionHard: {{nodefs.available: 200Mi}}, imageMinimumGCAge: {least_age}, volumeStatsAggPeriod: 1s, evictionPressureTransitionPeriod: 5s}}"
     );
-    let prediction = predict(&certain_plan(&text), &Assumptions::default(), 25).expect("a prediction");
-    assert!(prediction.omissions.is_empty(), "{:?}", prediction.omissions);
-    prediction
+    let workloads = "  - {name: done, fill: {disk: {amount: 160Mi, hold: 1s, keep: true}}}
+  - {name: hoarder, fill: {disk: {amount: 130Mi, as: Allocated, into: EmptyDir}}}";
+    let steps = format!(
+        "{first}  - start: [hoarder]
+  - wait: {{for: condition, condition: DiskPressure, within: 60s}}
+  - observe: 30s"
+    );
+    let expect = format!("    conditions: [DiskPressure]\n{expect}");
+    of_plan(&certain_plan(&course(&node, workloads, &steps, &expect)))
 }
 
 #[test]

@@ -3,26 +3,7 @@
 use plimsoll::model::{Assumptions, Prepared, Tally, simulate};
 use plimsoll::sweep::{Cell, Fate};
 
-use crate::text::certain_plan;
-
-fn text(nodes: &str, workloads: &str, steps: &str, expect: &str) -> String {
-    format!(
-        "apiVersion: plimsoll.dev/v1alpha1
-kind: Scenario
-metadata: {{name: tallies}}
-spec:
-  cluster:
-    nodes:
-{nodes}
-  workloads:
-{workloads}
-  steps:
-{steps}
-  expect:
-{expect}
-"
-    )
-}
+use crate::text::{certain_plan, course};
 
 fn node(name: &str, hard: u32) -> String {
     format!(
@@ -46,7 +27,7 @@ fn each_node_is_relieved_by_itself() {
     let nodes = [node("first", 300), node("second", 300)].join("\n");
     let workloads = "  - {name: early, node: first, fill: {memory: {amount: 700Mi}}}\n  - {name: late, node: second, fill: {memory: {amount: 700Mi}}}";
     let steps = "  - start: [early]\n  - wait: {for: evictions, count: 1, within: 60s}\n  - observe: 60s\n  - start: [late]\n  - wait: {for: evictions, count: 2, within: 60s}\n  - observe: 30s";
-    let tally = tally(&prepared(&text(&nodes, workloads, steps, "    evicted: [early, late]")));
+    let tally = tally(&prepared(&course(&nodes, workloads, steps, "    evicted: [early, late]")));
     assert_eq!(tally.evictions.len(), 2, "{tally:?}");
     let nodes: Vec<usize> = tally.pressures.iter().map(|own| own.node).collect();
     assert_eq!(nodes, [0, 1]);
@@ -64,7 +45,7 @@ fn each_node_is_relieved_by_itself() {
 fn a_container_killed_at_its_own_limit_is_no_defeat_of_the_kubelet() {
     let workloads = "  - {name: web, limits: {memory: 100Mi}, fill: {memory: {amount: 150Mi, rate: 20Mi/s}}}";
     let steps = "  - start: [web]\n  - wait: {for: oomKills, within: 60s}\n  - observe: 1s";
-    let tally = tally(&prepared(&text(&node("worker", 100), workloads, steps, "    oomKills: [web]")));
+    let tally = tally(&prepared(&course(&node("worker", 100), workloads, steps, "    oomKills: [web]")));
     assert!(!tally.oom_kills.is_empty());
     assert_eq!(Fate::of(&tally), Fate::Nobody);
 }
@@ -75,7 +56,7 @@ fn what_is_missing_is_counted_for_the_threshold_that_was_met() {
     let soft = "    - {name: worker, memory: 1Gi, nodefs: 512Mi, housekeepingInterval: 1s, kubelet: {evictionHard: {memory.available: 10Mi}, evictionSoft: {memory.available: 500Mi}, evictionSoftGracePeriod: {memory.available: 1s}, enforceNodeAllocatable: []}}";
     let workloads = "  - {name: web, fill: {memory: {amount: 700Mi}}}";
     let steps = "  - start: [web]\n  - wait: {for: evictions, count: 1, within: 60s}\n  - observe: 10s";
-    let tally = tally(&prepared(&text(soft, workloads, steps, "    evicted: [web]")));
+    let tally = tally(&prepared(&course(soft, workloads, steps, "    evicted: [web]")));
     let [evicted] = tally.evictions.as_slice() else { panic!("{tally:?}") };
     let missing = evicted.missing.expect("a threshold of memory");
     assert!((200 << 20..500 << 20).contains(&missing), "{missing}");
@@ -89,7 +70,7 @@ fn a_wait_for_what_never_comes_on_the_model_is_left_out_and_said_so() {
         "{for: taint, taint: node.kubernetes.io/unreachable, effect: NoExecute, node: worker, within: 30s}",
     ] {
         let steps = format!("  - start: [web]\n  - wait: {wait}\n  - observe: 1s");
-        let prepared = prepared(&text(&node("worker", 100), workloads, &steps, "    survive: [web]"));
+        let prepared = prepared(&course(&node("worker", 100), workloads, &steps, "    survive: [web]"));
         let said = prepared.omissions().join("\n");
         assert!(said.contains("a wait is for what never comes on the model"), "{wait}: {said}");
     }
@@ -102,7 +83,7 @@ fn pods_of_one_name_in_two_namespaces_are_two() {
             "  - {{apiVersion: v1, kind: Pod, metadata: {{name: twin, namespace: {namespace}}}, spec: {{containers: [{{name: main, image: docker.io/plimsoll/pause:1}}]}}}}\n"
         )
     };
-    let text = text(
+    let text = course(
         &node("worker", 100),
         "  - {name: web, fill: {memory: {amount: 10Mi}}}",
         "  - start: [web]\n  - apply: [twin]\n  - observe: 10s",

@@ -52,6 +52,27 @@ spec:
     text
 }
 
+/// A scenario on these nodes, whose workloads go through steps of which something is expected; each is a list in YAML, indented as
+/// such.
+pub fn course(nodes: &str, workloads: &str, steps: &str, expect: &str) -> String {
+    format!(
+        "apiVersion: plimsoll.dev/v1alpha1
+kind: Scenario
+metadata: {{name: made-up}}
+spec:
+  cluster:
+    nodes:
+{nodes}
+  workloads:
+{workloads}
+  steps:
+{steps}
+  expect:
+{expect}
+"
+    )
+}
+
 /// The plan of a text, if it is one.
 pub fn plan(text: &str) -> Option<Plan> {
     let parsed = parse("made-up.yaml", text).ok()?;

@@ -126,6 +126,11 @@ pub(super) fn accept_node(arguments: &AcceptNodeArguments) -> Exit {
             print(text);
         }
     };
+    let tell = |check: &Check| {
+        if !arguments.quiet {
+            show(&line(check));
+        }
+    };
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return could_not_run(&error.to_string()),
@@ -139,25 +144,17 @@ pub(super) fn accept_node(arguments: &AcceptNodeArguments) -> Exit {
         Ok(host) => host,
         Err(error) => return bad_input(&error),
     };
-    let accepted = accept(&hog, &declaration, level, &mut |check| {
-        if !arguments.quiet {
-            show(&line(check));
-        }
-    });
+    let accepted = accept(&hog, &declaration, level, &mut |check| tell(check));
     let mut acceptance = match accepted {
         Ok(acceptance) => acceptance,
         Err(error) => return could_not_run(&error.to_string()),
     };
     if let Some(host) = &host {
-        let mut tell = |check: &Check| {
-            if !arguments.quiet {
-                show(&line(check));
-            }
-        };
         let began = Instant::now();
         let devices = inventory(&hog).map_err(|error| error.to_string());
-        let done =
-            devices.and_then(|devices| runtime.block_on(host.accept(&devices, &mut acceptance, &mut tell)));
+        let done = devices.and_then(|devices| {
+            runtime.block_on(host.accept(&devices, &mut acceptance, &mut |check| tell(check)))
+        });
         acceptance.seconds += began.elapsed().as_secs_f64();
         match done {
             Ok(Exit::Interrupted) => return Exit::Interrupted,
@@ -167,9 +164,7 @@ pub(super) fn accept_node(arguments: &AcceptNodeArguments) -> Exit {
     }
     if let Some(node) = &node {
         let check = runtime.block_on(node.offers(acceptance.devices()));
-        if !arguments.quiet {
-            show(&line(&check));
-        }
+        tell(&check);
         acceptance.add(check, judge::KUBELET_NOT_ASKED);
     }
     show(&acceptance.text());
