@@ -161,9 +161,8 @@ pub struct NodeConfig {
     pub pinned_images: Vec<String>,
     /// The image of pod sandboxes.
     pub sandbox_image: String,
-    /// The most tasks that the machine can have, as the node is to see it; absent for what the kernel says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pid_max: Option<u64>,
+    /// The most tasks that the node may have: the kernel's limit, and what the kubelet sees as the machine's.
+    pub pids: u64,
     /// Images that are there before the kubelet starts and that nothing uses.
     #[serde(default)]
     pub ballast: Vec<BallastImage>,

@@ -18,7 +18,6 @@ pub mod model;
 pub mod observe;
 pub mod plan;
 pub mod programs;
-pub mod readings;
 pub mod real_gpus;
 pub mod report;
 pub mod run;

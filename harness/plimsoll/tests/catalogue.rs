@@ -77,8 +77,14 @@ fn plan(name: &str) -> Plan {
 }
 
 /// Two cores, 24 GiB and 512 inotify instances, of which ten are held by others.
-const SMALL: Room =
-    Room { memory: 22 << 30, disk: 100 << 30, processor: 2000, inotify: 502, scenarios: usize::MAX };
+const SMALL: Room = Room {
+    memory: 22 << 30,
+    disk: 100 << 30,
+    processor: 2000,
+    inotify: 502,
+    tasks: 28_000,
+    scenarios: usize::MAX,
+};
 
 #[test]
 fn eight_or_nine_go_side_by_side_on_a_small_machine() {
@@ -98,18 +104,43 @@ fn eight_or_nine_go_side_by_side_on_a_small_machine() {
 }
 
 #[test]
-fn whatever_has_a_threshold_of_process_ids_has_the_machine_for_itself() {
-    let mut plan = plan("pids/more-processes-go-first.yaml");
-    plan.labels.clear();
-    assert!(Needs::of(&plan).exclusive, "a label is not what makes it so");
-    plimsoll::plan::readings::resolve(&mut plan, 32_000, 1000);
-    assert!(Needs::of(&plan).exclusive, "nor is it less so once its figures are known");
-    assert!(!Needs::of(&self::plan("upstream/local-storage-eviction.yaml")).exclusive);
+fn process_ids_are_set_aside_for_what_may_use_them_up() {
+    let plan = plan("pids/more-processes-go-first.yaml");
+    let needs = Needs::of(&plan);
+    assert!(needs.tasks >= plan.nodes[0].pids && !needs.exclusive, "{needs:?}");
+    let few = Needs::of(&self::plan("upstream/local-storage-eviction.yaml"));
+    assert!(few.tasks < 1000, "{few:?}");
+    let count = |room| {
+        let mut admission = Admission::new(room, std::iter::repeat_n(needs, 40));
+        std::iter::from_fn(|| {
+            let index = admission.start()?;
+            admission.booted(index, needs);
+            Some(index)
+        })
+        .count()
+    };
+    assert_eq!(count(SMALL), 6);
+    assert_eq!(count(Room { tasks: 9000, ..SMALL }), 2);
+}
+
+#[test]
+fn a_label_asks_for_a_machine_of_its_own() {
+    let mut plan = plan("upstream/local-storage-eviction.yaml");
+    assert!(!Needs::of(&plan).exclusive);
+    plan.labels.insert("needs".to_owned(), "exclusive".to_owned());
+    assert!(Needs::of(&plan).exclusive);
 }
 
 fn any_needs() -> impl Strategy<Value = Needs> {
-    (0_u64..100, 0_u64..100, 0_u64..2000, 0_u64..40, prop::bool::weighted(0.1)).prop_map(
-        |(memory, disk, processor, inotify, exclusive)| Needs { memory, disk, processor, inotify, exclusive },
+    (0_u64..100, 0_u64..100, 0_u64..2000, 0_u64..40, 0_u64..100, prop::bool::weighted(0.1)).prop_map(
+        |(memory, disk, processor, inotify, tasks, exclusive)| Needs {
+            memory,
+            disk,
+            processor,
+            inotify,
+            tasks,
+            exclusive,
+        },
     )
 }
 
@@ -137,7 +168,7 @@ proptest! {
         needs in prop::collection::vec(any_needs(), 0..30),
         ends in prop::collection::vec(any::<prop::sample::Index>(), 200),
     ) {
-        let room = Room { memory: 150, disk: 150, processor: 2500, inotify: 70, scenarios: 4 };
+        let room = Room { memory: 150, disk: 150, processor: 2500, inotify: 70, tasks: 150, scenarios: 4 };
         let mut admission = Admission::new(room, needs.clone());
         let (mut running, mut done) = (BTreeMap::<usize, Needs>::new(), BTreeSet::new());
         for end in ends {
@@ -148,6 +179,7 @@ proptest! {
                     prop_assert!(running.len() <= room.scenarios);
                     prop_assert!(running.values().map(|needs| needs.memory).sum::<u64>() <= room.memory);
                     prop_assert!(running.values().map(|needs| needs.inotify).sum::<u64>() <= room.inotify);
+                    prop_assert!(running.values().map(|needs| needs.tasks).sum::<u64>() <= room.tasks);
                     prop_assert!(running.values().map(|needs| needs.disk).sum::<u64>() <= room.disk);
                     prop_assert!(running.values().map(|needs| needs.processor).sum::<u64>() <= room.processor);
                 }

@@ -13,6 +13,8 @@ use crate::config::{BIN, Filesystem, IMAGEFS, MACHINE, NODEFS, NodeConfig, RUN};
 
 /// What lies on nodefs: the source folder there, and where the node sees it.
 const ON_NODEFS: [(&str, &str); 2] = [("kubelet", "/var/lib/kubelet"), ("pod-logs", "/var/log/pods")];
+/// Over `/proc/loadavg`. In memory, since it is written eight times a second.
+pub(super) const LOAD_AVERAGE: &str = "/run/loadavg";
 /// The kernel's global settings that the kubelet writes when it starts, with the values that it wants to see.
 /// Files with these values are laid over them, so the machine's own stay as they are.
 const KERNEL_SETTINGS: [(&str, &str); 6] = [
@@ -42,8 +44,9 @@ pub(super) fn node(config: &NodeConfig) -> Result<(), InitError> {
     make_folder(Path::new("/run"))?;
     rustix::mount::mount("tmpfs", "/run", "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, Some(c"mode=755"))
         .map_err(InitError::context("mounting /run"))?;
-    kernel_settings(config.pid_max)?;
+    kernel_settings(config.pids)?;
     memory_information(config.memory)?;
+    task_count()?;
     writable_in_a_container()?;
     propagation("/", MountPropagationFlags::SHARED | MountPropagationFlags::REC)
 }
@@ -107,11 +110,11 @@ fn machine_root() -> Result<(), InitError> {
     Ok(())
 }
 
-fn kernel_settings(pid_max: Option<u64>) -> Result<(), InitError> {
+fn kernel_settings(pids: u64) -> Result<(), InitError> {
     let folder = Path::new(RUN).join("kernel-settings");
     make_folder(&folder)?;
     let fixed = KERNEL_SETTINGS.iter().map(|(setting, value)| (*setting, (*value).to_owned()));
-    let shown = pid_max.map(|maximum| ("kernel/pid_max", maximum.to_string()));
+    let shown = [("kernel/pid_max", pids.to_string())];
     for (setting, value) in fixed.chain(shown) {
         let target = Path::new("/proc/sys").join(setting);
         if !target.exists() {
@@ -131,6 +134,20 @@ fn memory_information(memory: u64) -> Result<(), InitError> {
     let file = Path::new(RUN).join("meminfo");
     write(&file, &bounded_meminfo(&real, memory))?;
     rustix::mount::mount_bind(&file, "/proc/meminfo").map_err(InitError::context("covering /proc/meminfo"))
+}
+
+/// Covers `/proc/loadavg`, from which the kubelet takes how many tasks there are, with a file that says the node's own; the
+/// sampler keeps it. Until then it says that there are none.
+fn task_count() -> Result<(), InitError> {
+    write(Path::new(LOAD_AVERAGE), &load_average(0))?;
+    rustix::mount::mount_bind(LOAD_AVERAGE, "/proc/loadavg")
+        .map_err(InitError::context("covering /proc/loadavg"))
+}
+
+/// A load average of a node that has so many tasks. Each is as long as any other, so that a reader never finds half of one figure
+/// and half of another.
+pub(super) fn load_average(tasks: u64) -> String {
+    format!("0.00 0.00 0.00 1/{tasks:07} 1\n")
 }
 
 /// The machine's `/proc/meminfo` with the bound as its total, nothing above it, and no swap.
@@ -216,7 +233,20 @@ pub(super) fn kernel_log_device() -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::bounded_meminfo;
+    use super::{bounded_meminfo, load_average};
+
+    #[test]
+    fn the_fourth_field_of_a_load_average_says_how_many_tasks_there_are() {
+        for tasks in [0, 43, 4096, 4_194_304] {
+            let line = load_average(tasks);
+            assert_eq!(line.len(), load_average(0).len());
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            // The kubelet wants all five, and parses what follows the stroke as a decimal.
+            assert_eq!(fields.len(), 5);
+            let all = fields[3].split_once('/').and_then(|(_, all)| all.parse::<u64>().ok());
+            assert_eq!(all, Some(tasks));
+        }
+    }
 
     #[test]
     fn meminfo_shows_the_bound_and_nothing_above_it() {

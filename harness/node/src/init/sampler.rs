@@ -1,12 +1,14 @@
 //! Measuring the node from inside, several times a second.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::Voice;
 use super::cgroup::Layout;
+use super::mounts::{LOAD_AVERAGE, load_average};
 use crate::config::NodeConfig;
 use crate::report::{Fact, FilesystemSample, MemorySample, PidSample, PodSample, Sample};
 
@@ -17,7 +19,8 @@ const UNLIMITED: u64 = 1 << 62;
 
 /// Samples in a thread, for as long as the node lives.
 pub(super) fn start(layout: Layout, config: &NodeConfig, voice: &Voice) {
-    let sampler = Sampler { layout, capacity: config.memory, imagefs: config.imagefs.is_some() };
+    let sampler =
+        Sampler { layout, capacity: config.memory, pids: config.pids, imagefs: config.imagefs.is_some() };
     let voice = voice.clone();
     std::thread::spawn(move || {
         let mut blind = false;
@@ -47,6 +50,7 @@ pub(super) fn start(layout: Layout, config: &NodeConfig, voice: &Voice) {
 struct Sampler {
     layout: Layout,
     capacity: u64,
+    pids: u64,
     imagefs: bool,
 }
 
@@ -68,7 +72,7 @@ impl Sampler {
             kubepods: self.memory(&kubepods),
             pods: self.pods(&kubepods),
             filesystems,
-            pids: pids(),
+            pids: Some(self.count_tasks()?),
         })
     }
 
@@ -104,13 +108,29 @@ impl Sampler {
         pods
     }
 
+    /// Counts the node's tasks, and shows the kubelet what was counted: on a machine of its own it would read as many, and
+    /// here those of the machine.
+    fn count_tasks(&self) -> Result<PidSample, String> {
+        let folder = self.layout.pids();
+        let current = number(&folder.join("pids.current"))
+            .ok_or_else(|| format!("the tasks of {} can not be counted", folder.display()))?;
+        File::options()
+            .write(true)
+            .open(LOAD_AVERAGE)
+            .and_then(|file| file.write_all_at(load_average(current).as_bytes(), 0))
+            .map_err(|error| format!("{LOAD_AVERAGE}: {error}"))?;
+        // As the kubelet takes it.
+        let threads = number(Path::new("/proc/sys/kernel/threads-max")).unwrap_or(u64::MAX);
+        Ok(PidSample { maximum: self.pids.min(threads), current })
+    }
+
     fn tasks(&self, memory_folder: &Path) -> Option<u64> {
         let below = memory_folder.strip_prefix(self.layout.memory()).ok()?;
         number(&self.layout.pids().join(below).join("pids.current"))
     }
 }
 
-fn number(path: &PathBuf) -> Option<u64> {
+fn number(path: &Path) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
@@ -122,13 +142,4 @@ fn filesystem(path: &str) -> Option<FilesystemSample> {
         inodes: figures.f_files,
         inodes_free: figures.f_ffree,
     })
-}
-
-/// As the kubelet counts them: the machine's bound, and the machine's tasks from the load average's fourth field.
-fn pids() -> Option<PidSample> {
-    let bound = |name| number(&Path::new("/proc/sys/kernel").join(name));
-    let maximum = bound("pid_max")?.min(bound("threads-max").unwrap_or(u64::MAX));
-    let load = fs::read_to_string("/proc/loadavg").ok()?;
-    let current = load.split_whitespace().nth(3)?.split_once('/')?.1.parse().ok()?;
-    Some(PidSample { maximum, current })
 }

@@ -63,6 +63,7 @@ impl Admission {
             && sum(|needs| needs.memory) <= self.room.memory
             && sum(|needs| needs.disk) <= self.room.disk
             && sum(|needs| needs.inotify) <= self.room.inotify
+            && sum(|needs| needs.tasks) <= self.room.tasks
             && sum(|needs| needs.processor) <= self.room.processor
     }
 }

@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use crate::plan::{Plan, readings};
+use crate::plan::{Action, NodePlan, Plan, Resource};
 
-/// The label by which a scenario says that it can not share a machine: `needs: pids-exclusive`, since process identifiers
-/// are counted for the whole machine.
+/// The label by which a scenario says that it wants a machine for itself: `needs: exclusive`.
 pub const NEEDS_LABEL: &str = "needs";
 /// Its value.
-pub const EXCLUSIVE: &str = "pids-exclusive";
+pub const EXCLUSIVE: &str = "exclusive";
 /// Memory of a control plane, its page cache included, in bytes.
 const CONTROL_PLANE_MEMORY: u64 = 768 << 20;
 /// Disk that a control plane and each node write beside the bounded filesystems, in bytes: etcd's files and logs.
@@ -29,6 +28,11 @@ const HOLLOW_NODE_PROCESSOR: u64 = 2;
 /// A boot takes 4 to 5 seconds of processor time. It takes as much as it gets; with this it is over in ten seconds, and others can boot
 /// and run beside it.
 const BOOT_PROCESSOR: u64 = 500;
+/// Tasks of a control plane, and of a node that is not about to use up its own.
+const CONTROL_PLANE_TASKS: u64 = 100;
+const NODE_TASKS: u64 = 400;
+/// Tasks that are left to the machine itself.
+const LEFT_TASKS: u64 = 4096;
 /// Memory that is left to the machine itself, in bytes.
 const LEFT_MEMORY: u64 = 1 << 30;
 
@@ -43,6 +47,8 @@ pub struct Needs {
     pub processor: u64,
     /// Inotify instances, of which the kernel gives each user so many.
     pub inotify: u64,
+    /// Processes and threads at most.
+    pub tasks: u64,
     /// Whether nothing else may run on the machine.
     pub exclusive: bool,
 }
@@ -52,9 +58,8 @@ impl Needs {
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
         let nodes = plan.nodes.len() as u64;
-        let disk = |node: &crate::plan::NodePlan| {
-            node.nodefs.size.saturating_add(node.imagefs.map_or(0, |imagefs| imagefs.size))
-        };
+        let disk =
+            |node: &NodePlan| node.nodefs.size.saturating_add(node.imagefs.map_or(0, |imagefs| imagefs.size));
         let sum = |figures: &mut dyn Iterator<Item = u64>| figures.fold(0_u64, u64::saturating_add);
         let zones = plan.hollow.iter().flat_map(|hollow| &hollow.zones);
         let (programs, hollow) = zones.fold((0, 0), |(programs, nodes), zone| {
@@ -67,8 +72,9 @@ impl Needs {
             disk: sum(&mut plan.nodes.iter().map(disk)).saturating_add(OTHER_DISK * (nodes + 1)),
             processor: CONTROL_PLANE_PROCESSOR + NODE_PROCESSOR * nodes + HOLLOW_NODE_PROCESSOR * hollow,
             inotify: CONTROL_PLANE_INOTIFY + NODE_INOTIFY * nodes,
+            tasks: CONTROL_PLANE_TASKS
+                .saturating_add(sum(&mut plan.nodes.iter().map(|node| tasks(plan, node)))),
             exclusive: plan.labels.get(NEEDS_LABEL).is_some_and(|needs| needs == EXCLUSIVE)
-                || readings::counts_pids(plan)
                 // What anybody else held of them would be missing.
                 || plan.has_real_gpus(),
         }
@@ -92,6 +98,8 @@ pub struct Room {
     pub processor: u64,
     /// Inotify instances that this user may still make.
     pub inotify: u64,
+    /// Processes and threads that the machine may still have.
+    pub tasks: u64,
     /// How many scenarios at once, at most.
     pub scenarios: usize,
 }
@@ -110,9 +118,37 @@ impl Room {
             disk: disk.unwrap_or(u64::MAX),
             processor: cores as u64 * 1000,
             inotify: inotify_left().unwrap_or(u64::MAX),
+            tasks: tasks_left().map_or(u64::MAX, |left| left.saturating_sub(LEFT_TASKS)),
             scenarios,
         }
     }
+}
+
+/// The tasks that a node may come to: all that it is bounded to where that is the scenario's subject.
+fn tasks(plan: &Plan, node: &NodePlan) -> u64 {
+    let threshold = |field: &str| node.kubelet[field].get("pid.available").is_some();
+    let of_workloads = plan.workloads.values().filter_map(|workload| workload.fill.as_ref());
+    let of_steps = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Fill { fill, .. } => Some(fill),
+        _ => None,
+    });
+    let fills = of_workloads.chain(of_steps).any(|fill| fill.resource == Resource::Pids);
+    if fills || threshold("evictionHard") || threshold("evictionSoft") {
+        node.pids
+    } else {
+        node.pids.min(NODE_TASKS)
+    }
+}
+
+/// The tasks that the machine may have, less those that it has.
+fn tasks_left() -> Option<u64> {
+    let setting = |name: &str| -> Option<u64> {
+        std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok()?.trim().parse().ok()
+    };
+    let most = setting("pid_max")?.min(setting("threads-max")?);
+    let load = std::fs::read_to_string("/proc/loadavg").ok()?;
+    let running: u64 = load.split_whitespace().nth(3)?.split_once('/')?.1.parse().ok()?;
+    Some(most.saturating_sub(running))
 }
 
 /// The inotify instances that the kernel still gives root, less those that are held now.

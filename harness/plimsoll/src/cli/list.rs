@@ -78,7 +78,7 @@ fn document(one: &Listed) -> serde_json::Value {
         "labels": one.plan.labels,
         "kubernetes": one.plan.kubernetes,
         "nodes": one.plan.nodes.len(),
-        "needs": {"memory": needs.memory, "disk": needs.disk, "processor": needs.processor, "inotify": needs.inotify, "exclusive": needs.exclusive},
+        "needs": {"memory": needs.memory, "disk": needs.disk, "processor": needs.processor, "inotify": needs.inotify, "tasks": needs.tasks, "exclusive": needs.exclusive},
     })
 }
 

@@ -7,8 +7,8 @@ use super::check::{bad_input, resolve, show};
 use super::outputs::Outputs;
 use super::select::Selection;
 use crate::evidence;
-use crate::model::{Assumptions, Prepared, predict as predict_plan, timeline};
-use crate::plan::{Plan, readings};
+use crate::model::{Prepared, predict as predict_plan, timeline};
+use crate::plan::Plan;
 use crate::programs::Programs;
 use crate::report::{Reporter, Terminal, truth as table};
 use crate::verdict::judge;
@@ -73,9 +73,8 @@ fn plans(selection: &Selection) -> Result<Vec<(PathBuf, Plan)>, Exit> {
     let mut bad = false;
     for file in files {
         match resolve(&file) {
-            Ok(mut lowered) => {
+            Ok(lowered) => {
                 show(&lowered.warnings, false);
-                readings::resolve(&mut lowered.plan, Assumptions::default().process_ids, 0);
                 plans.push((file, lowered.plan));
             }
             Err(diagnostics) => {

@@ -148,7 +148,7 @@ fn node(
             machine_root: style.machine_root,
             pinned_images,
             sandbox_image: PAUSE_IMAGE.to_owned(),
-            pid_max: plan.pid_max,
+            pids: plan.pids,
             ballast: plan.images.clone(),
             runtime_events,
             gpus: plan.gpus.clone(),

@@ -1,5 +1,5 @@
-//! Whose turn it is on this machine. Most runs share it; one that counts what belongs to the whole machine, such as process
-//! identifiers, has it for itself, whichever process the others were started by.
+//! Whose turn it is on this machine. Most runs share it; one that takes what belongs to the whole machine, such as its own
+//! GPUs, has it for itself, whichever process the others were started by.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};

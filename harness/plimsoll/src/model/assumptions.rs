@@ -73,7 +73,7 @@ pub struct Assumptions {
     pub pod_storage: Range,
     /// The inodes that a pod takes besides what it fills.
     pub pod_inodes: Range,
-    /// Tasks of a node that is no pod: what has been started since those of the machine were counted.
+    /// Tasks of a node that belong to no pod: its container runtime's, its kubelet's and its own.
     pub node_tasks: Range,
     /// Tasks that a pod has besides its containers' processes.
     pub pod_tasks: Range,
@@ -81,8 +81,6 @@ pub struct Assumptions {
     pub import: Range,
     /// Processors of a node, in thousandths: those of the machine, since a plan does not bound them.
     pub processors: i64,
-    /// Process identifiers that the machine has left, for thresholds that are written relative to that.
-    pub process_ids: u64,
 }
 
 const MI: i64 = 1 << 20;
@@ -114,7 +112,6 @@ impl Default for Assumptions {
             pod_tasks: Range::new(8, 25),
             import: Range::new(300 * MILLISECOND, 6000 * MILLISECOND),
             processors: 4000,
-            process_ids: 30_000,
         }
     }
 }

@@ -90,9 +90,8 @@ pub struct PreparedNode {
     pub(super) volume_interval: Micros,
     /// How often containerd measures writable layers.
     pub(super) layer_interval: Micros,
-    /// The tasks that it may have, and those that the machine may have and had when the run began.
+    /// The tasks that it may have.
     pub(super) tasks: i64,
-    pub(super) machine_tasks: Option<(i64, i64)>,
     /// From how many bytes on the kubelet rotates a log. Upstream: `ContainerLogMaxSize`.
     pub(super) log_maximum: i64,
     /// Local storage that the scheduler may give away.
@@ -145,7 +144,6 @@ impl PreparedNode {
                 micros(Duration::from_secs(interval.as_secs().max(1)))
             }),
             tasks: bytes(plan.pids),
-            machine_tasks: plan.pid_max.zip(plan.pids_taken).map(|(most, taken)| (bytes(most), bytes(taken))),
             log_maximum: plan.kubelet["containerLogMaxSize"]
                 .as_str()
                 .and_then(|text| text.parse::<Quantity>().ok())

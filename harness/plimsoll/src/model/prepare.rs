@@ -272,11 +272,6 @@ impl Prepared {
             || self.steps.iter().any(|step| matches!(step, PreparedStep::Load { .. }))
             || self.templates.iter().any(PodTemplate::has_storage_limit);
         self.processes = kinds().any(|kind| kind == FillKind::Processes) || has(&of_processes);
-        if has(&of_processes) && self.nodes.iter().any(|node| node.machine_tasks.is_none()) {
-            self.omissions.push(
-                "a threshold of process ids in figures depends on how many the machine has, which is not known".to_owned(),
-            );
-        }
         let rotates = fills().any(|fill| {
             let most = self.nodes.iter().map(|node| node.log_maximum).min().unwrap_or(i64::MAX);
             fill.kind == FillKind::Log && fill.course.amount > most

@@ -232,8 +232,9 @@ fn sample(world: &World<'_>, node: usize, at: Micros) -> Sample {
         pods: started.map(of_pod).collect(),
         filesystems: if world.prepared.storage { filesystems(world, node, at) } else { BTreeMap::new() },
         pids: world
-            .machine_tasks(node, at)
-            .map(|(maximum, current)| PidSample { maximum: bytes(maximum), current: bytes(current) }),
+            .prepared
+            .processes
+            .then(|| PidSample { maximum: bytes(plan.tasks), current: bytes(world.node_tasks(node, at)) }),
     }
 }
 

@@ -5,7 +5,6 @@ pub mod failure;
 pub mod filler;
 mod lower;
 mod model;
-pub mod readings;
 mod text;
 
 pub use disruption::*;

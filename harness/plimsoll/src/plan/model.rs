@@ -196,15 +196,9 @@ pub struct NodePlan {
     /// The filesystem of images and writable layers; absent where one filesystem serves both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imagefs: Option<FilesystemPlan>,
-    /// The most processes and threads that it may have.
+    /// The most processes and threads that it may have: both the kernel's limit and the maximum that the kubelet sees.
     #[serde(default = "default_pids")]
     pub pids: u64,
-    /// The most tasks that the machine can have, as the node is to see it; absent for what its kernel says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pid_max: Option<u64>,
-    /// How many tasks the machine had when that was read, right before the run; absent where it was not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pids_taken: Option<u64>,
     /// Images that are there before the kubelet starts and that nothing uses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<BallastImage>,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use plimsoll::model::{Assumptions, predict};
-use plimsoll::plan::{lower, readings};
+use plimsoll::plan::lower;
 use plimsoll::scenario::load;
 
 fn scenarios(folder: &Path) -> Vec<PathBuf> {
@@ -26,8 +26,7 @@ fn what_holds_on_a_real_kubelet_is_predicted_to_hold_in_most_phases() {
     let mut looked_at = 0;
     let mut otherwise = Vec::new();
     for file in scenarios(&folder) {
-        let Ok(mut lowered) = load(&file).and_then(|loaded| lower(&loaded)) else { continue };
-        readings::resolve(&mut lowered.plan, Assumptions::default().process_ids, 0);
+        let Ok(lowered) = load(&file).and_then(|loaded| lower(&loaded)) else { continue };
         let prediction = predict(&lowered.plan, &Assumptions::default(), 40).expect("a prediction");
         if !prediction.omissions.is_empty() {
             continue;

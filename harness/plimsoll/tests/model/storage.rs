@@ -1,7 +1,7 @@
 //! Disks, inodes, process ids, limits on local storage and room made on the node itself, in scenarios made for one rule each.
 
 use plimsoll::model::{Assumptions, Prediction, predict};
-use plimsoll::plan::{Plan, readings};
+use plimsoll::plan::Plan;
 
 use crate::text::{certain_plan, course};
 
@@ -14,9 +14,7 @@ fn predicted(bounds: &str, thresholds: &str, workloads: &str, steps: &str, expec
         "    - {{name: worker, memory: 1Gi, housekeepingInterval: 1s, {bounds}, kubelet: {{{thresholds}, {QUICK}}}}}"
     );
     let text = course(&node, workloads, steps, expect);
-    let mut plan = certain_plan(&text);
-    readings::resolve(&mut plan, 30_000, 500);
-    of_plan(&plan)
+    of_plan(&certain_plan(&text))
 }
 
 /// All of the plan is modelled.
@@ -197,7 +195,7 @@ fn files_take_inodes_wherever_they_are() {
 fn of_two_with_one_priority_the_one_with_more_processes_goes() {
     let prediction = predicted(
         "nodefs: 512Mi",
-        "evictionHard: {pid.available: available - 1500}",
+        "evictionHard: {pid.available: \"6500\"}",
         "  - {name: calm, fill: {memory: {amount: 200Mi}}}\n  - {name: family, fill: {pids: {amount: 300}}}\n  - {name: breeder, fill: {pids: {amount: 1800}}}",
         "  - start: [calm, family, breeder]\n  - wait: {for: evictions, within: 60s}\n  - wait: {for: condition, condition: PIDPressure, is: cleared, within: 60s}",
         "    evicted: [breeder]\n    survive: [calm, family]\n    conditions: [PIDPressure]\n    reclaimed: {pid.available: {atLeast: 1500}}",
@@ -209,7 +207,7 @@ fn of_two_with_one_priority_the_one_with_more_processes_goes() {
 fn a_node_that_may_have_no_more_processes_ends_the_filler() {
     let prediction = predicted(
         "nodefs: 512Mi, pids: 1024",
-        "evictionHard: {pid.available: available - 3000}",
+        "evictionHard: {pid.available: \"10\"}",
         "  - {name: breeder, fill: {pids: {amount: 2000}}}",
         "  - start: [breeder]\n  - wait: {for: Gone, within: 60s}\n  - observe: 12s",
         "    evicted: []\n    conditions: []\n    ended: {breeder: {as: Failed}}",
@@ -221,7 +219,7 @@ fn a_node_that_may_have_no_more_processes_ends_the_filler() {
 fn taints_for_pressure_are_waited_for() {
     let prediction = predicted(
         "nodefs: 512Mi",
-        "evictionHard: {pid.available: available - 3800}, evictionSoft: {pid.available: available - 1500}, evictionSoftGracePeriod: {pid.available: 10m}",
+        "evictionHard: {pid.available: \"4300\"}, evictionSoft: {pid.available: 80%}, evictionSoftGracePeriod: {pid.available: 10m}",
         "  - {name: late, fill: {memory: {amount: 10Mi}}}",
         "  - fill: {node: worker, pids: {amount: 2400}}
   - wait: {for: taint, taint: node.kubernetes.io/pid-pressure, effect: NoSchedule, within: 60s}\n  - start: [late]\n  - observe: 5s",

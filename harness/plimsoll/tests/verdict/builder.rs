@@ -219,8 +219,6 @@ pub fn node_plan(name: &str, kubelet: Value) -> NodePlan {
         nodefs: FilesystemPlan { size: 1 << 31, inodes: None },
         imagefs: None,
         pids: 8192,
-        pid_max: None,
-        pids_taken: None,
         images: Vec::new(),
         gpus: None,
         labels: BTreeMap::new(),

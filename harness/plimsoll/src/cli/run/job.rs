@@ -17,7 +17,6 @@ use crate::model::predict;
 use crate::observe::{Observation, Timeline};
 use crate::plan::{Location, Plan};
 use crate::programs::Programs;
-use crate::readings;
 use crate::real_gpus;
 use crate::report::Timings;
 use crate::run::Ending;
@@ -81,7 +80,6 @@ pub(super) async fn turn(common: &Common<'_>, job: &Job) -> Result<Turned, Ended
     };
     let turn = turn.map_err(|error| Ended::CouldNotRun(error.to_string()))?;
     let mut plan = job.plan.clone();
-    readings::take(&mut plan).map_err(Ended::CouldNotRun)?;
     real_gpus::take(&mut plan).await.map_err(Ended::CouldNotRun)?;
     Ok(Turned { plan, _turn: turn })
 }

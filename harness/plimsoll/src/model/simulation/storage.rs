@@ -207,7 +207,7 @@ impl World<'_> {
     }
 
     /// The tasks of a node.
-    fn node_tasks(&self, node: usize, at: Micros) -> i64 {
+    pub(in super::super) fn node_tasks(&self, node: usize, at: Micros) -> i64 {
         let state = &self.nodes[node];
         let outside = state.storage.outside.iter().filter(|(kind, ..)| *kind == Kind::Processes);
         let started = state.pods.iter().filter(|pod| self.pods[**pod].started.is_some());
@@ -221,14 +221,6 @@ impl World<'_> {
         let own = self.pods[pod].containers.iter().zip(self.containers(pod));
         let running = own.filter(|(container, _)| container.state == ContainerStage::Running);
         running.map(|(container, template)| 1 + processes(template.fill, container.held.at(at))).sum()
-    }
-
-    /// The tasks that the machine may have and those that it has; absent where that is not known.
-    #[must_use]
-    pub fn machine_tasks(&self, node: usize, at: Micros) -> Option<(i64, i64)> {
-        let (most, taken) = self.node_plan(node).machine_tasks?;
-        let all = (0..self.nodes.len()).map(|node| self.node_tasks(node, at));
-        Some((most, taken + all.sum::<i64>()))
     }
 
     /// Something of disk or processes that has run out: of which node, and on which filesystem if not processes.
@@ -324,8 +316,8 @@ impl World<'_> {
             self.measure_pod_storage(self.nodes[node].pods[index], now);
         }
         if self.prepared.processes {
-            let tasks = self.machine_tasks(node, now);
-            self.nodes[node].summary.node.rlimit = tasks.map(|(most, taken)| RlimitStats {
+            let (most, taken) = (self.node_plan(node).tasks, self.node_tasks(node, now));
+            self.nodes[node].summary.node.rlimit = Some(RlimitStats {
                 time: Some(timestamp(now)),
                 max_pid: Some(most),
                 running_processes: Some(taken),

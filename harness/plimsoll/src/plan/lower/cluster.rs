@@ -76,8 +76,6 @@ fn default_node(mark: Mark) -> Node {
             nodefs: size,
             imagefs: None,
             pids: DEFAULT_PIDS,
-            pid_max: None,
-            pids_taken: None,
             images: Vec::new(),
             gpus: None,
             labels: BTreeMap::new(),
@@ -125,8 +123,9 @@ fn node(spec: &Located<NodeSpec>, findings: &mut Findings) -> Node {
             None
         }
     };
+    let pids = spec.pids.as_ref().map_or(DEFAULT_PIDS, |pids| check_pids(pids, findings));
     let thresholds = match kubelet {
-        Some(kubelet) => kubelet::check(kubelet, memory, findings),
+        Some(kubelet) => kubelet::check(kubelet, memory, pids, findings),
         None => Thresholds::of_defaults(memory, spec.mark),
     };
     Node {
@@ -135,9 +134,7 @@ fn node(spec: &Located<NodeSpec>, findings: &mut Findings) -> Node {
             memory,
             nodefs,
             imagefs,
-            pids: spec.pids.as_ref().map_or(DEFAULT_PIDS, |pids| check_pids(pids, findings)),
-            pid_max: None,
-            pids_taken: None,
+            pids,
             images: images(&spec.images, findings),
             gpus: super::gpus::gpus(spec, findings),
             labels: spec.labels.clone(),

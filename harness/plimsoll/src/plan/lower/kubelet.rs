@@ -11,7 +11,6 @@ use plimsoll_eviction::duration::parse_duration;
 use plimsoll_eviction::signal::Signal;
 
 use super::context::Findings;
-use crate::plan::readings::below_reading;
 use crate::scenario::format::values::quantity;
 use crate::scenario::tree::{Entry, Mark, Node, Tree, shortened};
 use crate::scenario::{Code, Located, nearest};
@@ -61,20 +60,17 @@ const RESERVED: &[(&str, &str)] = &[
 pub enum Level {
     /// At so many bytes or so many of them.
     Value(u64),
-    /// At so many percent of a filesystem.
+    /// At so many percent of what there is.
     Share(f64),
-    /// So many below what is available when the run begins.
-    BelowReading(u64),
 }
 
 impl Level {
-    /// In bytes or counts, of so many that there are in all; none where only the running node knows.
+    /// In bytes or counts, of so many that there are in all.
     #[must_use]
-    pub fn of(self, capacity: u64) -> Option<u64> {
+    pub fn of(self, capacity: u64) -> u64 {
         match self {
-            Self::Value(value) => Some(value),
-            Self::Share(percent) => Some(share(capacity, percent)),
-            Self::BelowReading(_) => None,
+            Self::Value(value) => value,
+            Self::Share(percent) => share(capacity, percent),
         }
     }
 }
@@ -117,7 +113,7 @@ impl Threshold {
     pub fn value(&self) -> Option<u64> {
         match self.level {
             Level::Value(value) => Some(value),
-            Level::Share(_) | Level::BelowReading(_) => None,
+            Level::Share(_) => None,
         }
     }
 }
@@ -157,7 +153,7 @@ fn default_hard(memory: u64, mark: Mark) -> BTreeMap<Signal, Threshold> {
 }
 
 /// Checks a kubelet's configuration and says what it acts on.
-pub(super) fn check(kubelet: &Located<Tree>, memory: u64, findings: &mut Findings) -> Thresholds {
+pub(super) fn check(kubelet: &Located<Tree>, memory: u64, pids: u64, findings: &mut Findings) -> Thresholds {
     let known: Vec<&str> = kubelet_configuration_fields().collect();
     for entry in kubelet.entries() {
         check_field(entry, &known, findings);
@@ -175,7 +171,7 @@ pub(super) fn check(kubelet: &Located<Tree>, memory: u64, findings: &mut Finding
             .unwrap_or(DEFAULT_TRANSITION),
         ..Thresholds::default()
     };
-    thresholds.hard = statements(kubelet, "evictionHard", memory, findings);
+    thresholds.hard = statements(kubelet, "evictionHard", memory, pids, findings);
     let merges =
         matches!(kubelet.get("mergeDefaultEvictionSettings").map(|tree| &tree.node), Some(Node::Bool(true)));
     if kubelet.get("evictionHard").is_none_or(|hard| hard.entries().is_empty()) {
@@ -187,7 +183,7 @@ pub(super) fn check(kubelet: &Located<Tree>, memory: u64, findings: &mut Finding
             }
         }
     }
-    thresholds.soft = statements(kubelet, "evictionSoft", memory, findings);
+    thresholds.soft = statements(kubelet, "evictionSoft", memory, pids, findings);
     grace_periods(kubelet, &mut thresholds, findings);
     for entry in map("evictionMinimumReclaim") {
         let Some(signal) = signal(entry, "evictionMinimumReclaim", findings) else { continue };
@@ -198,14 +194,7 @@ pub(super) fn check(kubelet: &Located<Tree>, memory: u64, findings: &mut Finding
                 );
                 findings.say(Code::E0018, entry.key_mark, message);
             }
-            match level {
-                Level::Value(_) | Level::Share(_) => drop(thresholds.minimum_reclaim.insert(signal, level)),
-                Level::BelowReading(_) => findings.say(
-                    Code::E0016,
-                    entry.value.mark,
-                    "a minimum reclaim is an amount, and no reading is needed for it",
-                ),
-            }
+            thresholds.minimum_reclaim.insert(signal, level);
         }
     }
     thresholds.reserved_memory = ["kubeReserved", "systemReserved"]
@@ -418,31 +407,6 @@ fn level(entry: &Entry, signal: Signal, memory: u64, findings: &mut Findings) ->
             }
         };
     }
-    if let Some(below) = below_reading(&text) {
-        if signal != Signal::PidAvailable {
-            let message = format!("only pid.available is measured before a run; found {text:?} for {signal}");
-            findings.say_with_help(
-                Code::E0016,
-                value.mark,
-                message,
-                "the node's bounds are the scenario's own: write the quantity",
-            );
-            return None;
-        }
-        return match quantity(below) {
-            Ok(quantity) if quantity.sign().is_gt() => {
-                Some(Level::BelowReading(u64::try_from(quantity.value()).unwrap_or(0)))
-            }
-            Ok(_) => {
-                findings.say(Code::E0016, value.mark, "expected more than 0 to be taken from the reading");
-                None
-            }
-            Err(why) => {
-                say_two_lines(value.mark, &why, findings);
-                None
-            }
-        };
-    }
     match quantity(&text) {
         Ok(quantity) if quantity.sign().is_lt() => {
             findings.say(Code::E0016, value.mark, format!("{text} is negative; the kubelet would not start"));
@@ -479,6 +443,7 @@ fn statements(
     kubelet: &Tree,
     field: &str,
     memory: u64,
+    pids: u64,
     findings: &mut Findings,
 ) -> BTreeMap<Signal, Threshold> {
     let mut thresholds = BTreeMap::new();
@@ -508,9 +473,14 @@ fn statements(
             let message = format!("the kubelet overwrites {signal} with the threshold of nodefs or imagefs");
             findings.say(Code::W0006, entry.key_mark, message);
         }
-        if signal == Signal::MemoryAvailable && level.of(memory).is_some_and(|value| value >= memory) {
+        let whole = match signal {
+            Signal::MemoryAvailable => Some((memory, "memory")),
+            Signal::PidAvailable => Some((pids, "process ids")),
+            _ => None,
+        };
+        if let Some((_, what)) = whole.filter(|(all, _)| level.of(*all) >= *all) {
             let message = format!(
-                "{text} is all the memory of the node: the threshold is crossed before anything starts"
+                "{text} is all the {what} of the node: the threshold is crossed before anything starts"
             );
             findings.say(Code::E0018, entry.value.mark, message);
         }

@@ -9,7 +9,7 @@ use plimsoll_eviction::signal::Signal;
 use super::cluster::Node;
 use super::context::Findings;
 use super::fills::{self, Who};
-use super::kubelet::{Level, Threshold};
+use super::kubelet::Threshold;
 use crate::plan::filler::{amount, word};
 use crate::plan::{FillPlace, FillPlan, Resource};
 use crate::scenario::Code;
@@ -26,8 +26,8 @@ const MOST_BYTES: u64 = 160 << 20;
 const TABLES: u64 = 8;
 /// The most inodes that a node's own files take.
 const MOST_INODES: u64 = 5000;
-/// The most process ids that a cluster itself takes after the reading.
-const MOST_PIDS: u64 = 2000;
+/// The most process ids that a node itself and the shims of its pods take.
+const MOST_PIDS: u64 = 1000;
 /// A filesystem has an inode for so many bytes, unless the scenario says otherwise.
 const BYTES_OF_AN_INODE: u64 = 16 << 10;
 
@@ -287,9 +287,10 @@ fn disk_runs_low(node: &Node, loads: &[Load]) -> bool {
     let low = |filesystem, bytes: &[Signal], inodes: &[Signal]| {
         let (size, inodes_in_all) = capacity(node, filesystem);
         let crossed = |signals: &[Signal], capacity: u64, taken: u64| {
-            signals.iter().flat_map(|signal| thresholds(node, signal)).any(|threshold| {
-                threshold.level.of(capacity).is_none_or(|value| taken.saturating_add(value) > capacity)
-            })
+            signals
+                .iter()
+                .flat_map(|signal| thresholds(node, signal))
+                .any(|threshold| taken.saturating_add(threshold.level.of(capacity)) > capacity)
         };
         let taken =
             filled(filesystem, Resource::Disk).saturating_add(MOST_BYTES).saturating_add(size / TABLES);
@@ -316,16 +317,15 @@ fn capacity(node: &Node, filesystem: Filesystem) -> (u64, u64) {
     (plan.size, plan.inodes.unwrap_or(plan.size / BYTES_OF_AN_INODE))
 }
 
-/// Whether a threshold of process ids can be reached: what the machine has of them is known only when the run begins.
+/// Whether a threshold of process ids can be reached.
 fn pids_run_low(node: &Node, loads: &[Load]) -> bool {
     let started = loads
         .iter()
         .filter(|load| load.plan.resource == Resource::Pids)
         .fold(MOST_PIDS, |sum, load| sum.saturating_add(load.whole()));
-    thresholds(node, &Signal::PidAvailable).any(|threshold| match threshold.level {
-        Level::BelowReading(below) => started > below,
-        Level::Value(_) | Level::Share(_) => true,
-    })
+    let most = node.plan.pids;
+    thresholds(node, &Signal::PidAvailable)
+        .any(|threshold| started.saturating_add(threshold.level.of(most)) > most)
 }
 
 /// A filler must leave the kubelet the time to look before everything is full: then it fails, and its pod with it.

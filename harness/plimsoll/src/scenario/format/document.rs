@@ -221,7 +221,7 @@ pub struct NodeSpec {
     pub nodefs: Option<Located<Filesystem>>,
     /// A filesystem of its own for images and writable layers. Left out: one filesystem serves both.
     pub imagefs: Option<Located<Filesystem>>,
-    /// The most processes and threads that the node has, its own 100 to 200 included, so that the machine keeps some. Default 8192.
+    /// The most processes and threads that the node has, its own 40 to 150 included: the kernel's limit, and what `pid.available` is counted from. Default 8192.
     pub pids: Option<Located<Count>>,
     /// Images that are there before the kubelet starts, which no pod uses: ballast for image garbage collection.
     #[serde(default)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use plimsoll_eviction::message::{Offender, PodMessage};
-use plimsoll_eviction::signal::{Signal, StarvedResource};
+use plimsoll_eviction::signal::Signal;
 use plimsoll_node::report::OomScope;
 
 use super::super::context::{Context, Eviction};
@@ -217,11 +217,7 @@ fn masked(context: &Context<'_>, eviction: &Eviction<'_>) -> String {
         .collect();
     let mut text = format!("The node was low on resource: {resource}.");
     if let Some(figures) = figures {
-        // One that was computed from a reading of the machine is another in every run.
-        let computed = resource == StarvedResource::Pids
-            && context.node(eviction.node()).is_some_and(|node| node.pid_max.is_some());
-        let threshold =
-            if thresholds.len() == 1 && !computed { figures.threshold.to_string() } else { MASK.to_owned() };
+        let threshold = if thresholds.len() == 1 { figures.threshold.to_string() } else { MASK.to_owned() };
         let _ = write!(text, " Threshold quantity: {threshold}, available: {MASK}.");
     }
     let offenders =
