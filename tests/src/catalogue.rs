@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::Value;
+use tempfile::NamedTempFile;
 
 use crate::command;
 
@@ -40,6 +41,7 @@ struct Shared {
     progress: Mutex<Progress>,
     changed: Condvar,
     child: Mutex<Child>,
+    metrics: NamedTempFile,
 }
 
 #[derive(Debug)]
@@ -58,6 +60,8 @@ impl Catalogue {
     pub fn start(files: &[PathBuf]) -> Result<Self, String> {
         let mut arguments = vec!["run".to_owned(), "--on=host".to_owned(), "--jobs=auto".to_owned()];
         arguments.extend(["--timings", "--json", "-"].map(str::to_owned));
+        let metrics = NamedTempFile::new().map_err(|error| format!("a file for metrics: {error}"))?;
+        arguments.extend(["--metrics".to_owned(), metrics.path().display().to_string()]);
         if let Ok(folder) = std::env::var(EVIDENCE) {
             arguments.extend(["--keep-evidence".to_owned(), "--evidence".to_owned(), folder]);
         }
@@ -68,8 +72,12 @@ impl Catalogue {
         let mut child = command.spawn().map_err(|error| error.to_string())?;
         let output = child.stdout.take().ok_or("the command has no standard output")?;
         let progress = Progress { verdicts: BTreeMap::new(), last: Instant::now(), over: None };
-        let shared =
-            Shared { progress: Mutex::new(progress), changed: Condvar::new(), child: Mutex::new(child) };
+        let shared = Shared {
+            progress: Mutex::new(progress),
+            changed: Condvar::new(),
+            child: Mutex::new(child),
+            metrics,
+        };
         let catalogue = Self(Arc::new(shared));
         let reading = catalogue.clone();
         std::thread::spawn(move || reading.read(BufReader::new(output)));
@@ -89,13 +97,30 @@ impl Catalogue {
             if let Some(over) = &progress.over {
                 return Err(format!("the command said nothing of it and ended: {over}"));
             }
-            let Some(rest) = NEXT_WITHIN.checked_sub(progress.last.elapsed()) else {
-                let _ = self.0.child.lock().unwrap_or_else(PoisonError::into_inner).kill();
-                return Err(format!("no run came to an end in {} s", NEXT_WITHIN.as_secs()));
-            };
-            let waited = self.0.changed.wait_timeout(progress, rest);
-            progress = waited.unwrap_or_else(PoisonError::into_inner).0;
+            progress = self.wait(progress)?;
         }
+    }
+
+    /// The metrics of all runs; waits until the last is over.
+    ///
+    /// # Errors
+    /// When no run comes to an end any more, or the metrics can not be read.
+    pub fn metrics(&self) -> Result<String, String> {
+        let mut progress = self.progress();
+        while progress.over.is_none() {
+            progress = self.wait(progress)?;
+        }
+        std::fs::read_to_string(self.0.metrics.path()).map_err(|error| format!("the metrics: {error}"))
+    }
+
+    /// Waits until something has changed.
+    fn wait<'a>(&self, progress: MutexGuard<'a, Progress>) -> Result<MutexGuard<'a, Progress>, String> {
+        let Some(rest) = NEXT_WITHIN.checked_sub(progress.last.elapsed()) else {
+            let _ = self.0.child.lock().unwrap_or_else(PoisonError::into_inner).kill();
+            return Err(format!("no run came to an end in {} s", NEXT_WITHIN.as_secs()));
+        };
+        let waited = self.0.changed.wait_timeout(progress, rest);
+        Ok(waited.unwrap_or_else(PoisonError::into_inner).0)
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {

@@ -1,6 +1,7 @@
 //! What the suites share: running the command as people do, and looking at the machine around it.
 
 pub mod accept_node;
+pub mod alert;
 pub mod catalogue;
 pub mod command;
 pub mod engine;

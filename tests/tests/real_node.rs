@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use plimsoll_tests::catalogue::{Catalogue, Verdict};
-use plimsoll_tests::{command, explain, needs};
+use plimsoll_tests::{alert, command, explain, needs};
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -32,6 +32,15 @@ fn main() -> ExitCode {
             trials.push(trial);
         }
     }
+    let found = {
+        let catalogue = Arc::clone(&catalogue);
+        Trial::test("metrics/an_alert_finds_who_was_evicted", move || alerts(&catalogue))
+    };
+    let of_alerts = command::repository().join("scenarios").join(ALERT).with_extension("yaml");
+    if !arguments.is_filtered_out(&found) && !files.contains(&of_alerts) {
+        files.push(of_alerts);
+    }
+    trials.push(found);
     // Found none, the suite would pass without having run anything.
     if trials.is_empty() {
         eprintln!("error: no scenario was found");
@@ -96,6 +105,18 @@ fn holds(file: &Path, verdict: &Verdict) -> Result<(), Failed> {
     } else {
         Err(told(verdict, "held").into())
     }
+}
+
+/// A scenario that leaves a pod that was evicted and one that was refused, both of which the alert finds, and a third that is well.
+const ALERT: &str = "stories/26-a-metric-finds-the-evicted";
+
+/// The rule that people write fires on the metrics that a real run leaves.
+fn alerts(catalogue: &OnceLock<Catalogue>) -> Result<(), Failed> {
+    let page = catalogue.get().ok_or("the scenarios were not started")?.metrics()?;
+    let scenario = Path::new(ALERT).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let mut found = alert::evicted_and_failed(&page, scenario)?;
+    found.sort_unstable();
+    if found == ["greedy", "refused"] { Ok(()) } else { Err(format!("the alert finds {found:?}").into()) }
 }
 
 /// Every finding but those of steps must be violated: each expectation of such a file is wrong on purpose.

@@ -241,35 +241,9 @@ fn every_story_has_its_section() {
     assert!(seen > 20, "{seen}");
 }
 
-/// The samples of a page of metrics: name, labels, value.
-fn samples(page: &str) -> Vec<(String, std::collections::BTreeMap<String, String>, f64)> {
-    let lines = page.lines().filter(|line| !line.starts_with('#'));
-    lines
-        .map(|line| {
-            let (name, rest) = line.split_once('{').expect("labels");
-            let (labels, value) = rest.rsplit_once("} ").expect("a value");
-            let labels = labels.split("\",").map(|label| {
-                let (name, value) = label.split_once("=\"").expect("a label");
-                (name.to_owned(), value.trim_end_matches('"').to_owned())
-            });
-            (name.to_owned(), labels.collect(), value.parse().expect("a number"))
-        })
-        .collect()
-}
-
-/// The pods for which this alert rule fires:
-/// `kube_pod_status_reason{reason="Evicted"} > 0 and on (namespace, pod) kube_pod_status_phase{phase="Failed"} == 1`.
+/// The pods of the builder's scenario that an alert finds.
 fn alerts(page: &str) -> Vec<String> {
-    let samples = samples(page);
-    let chosen = |metric: &str, label: &str, value: &str, holds: fn(f64) -> bool| {
-        let of = samples.iter().filter(|(name, labels, sample)| {
-            name == metric && labels.get(label).is_some_and(|own| own == value) && holds(*sample)
-        });
-        of.map(|(_, labels, _)| (labels["namespace"].clone(), labels["pod"].clone())).collect::<Vec<_>>()
-    };
-    let evicted = chosen("kube_pod_status_reason", "reason", "Evicted", |value| value > 0.0);
-    let failed = chosen("kube_pod_status_phase", "phase", "Failed", |value| (value - 1.0).abs() < 1e-9);
-    evicted.into_iter().filter(|pod| failed.contains(pod)).map(|(_, pod)| pod).collect()
+    plimsoll_tests::alert::evicted_and_failed(page, "a-scenario").expect("a page of metrics")
 }
 
 fn metrics(run: &Run) -> String {
