@@ -231,14 +231,18 @@ fn catalogue() -> Vec<(String, BTreeMap<String, String>)> {
 fn the_quick_tier_is_small_and_has_something_of_everything() {
     let all = catalogue();
     let folder = |name: &str| name.split_once('/').map_or("", |(folder, _)| folder).to_owned();
-    let mut quick = BTreeSet::new();
+    let (mut quick, mut extended) = (BTreeSet::new(), 0);
     for (name, labels) in &all {
         let tier = labels.get("tier").map(String::as_str);
-        assert!(matches!(tier, Some("quick" | "full")), "{name}: tier {tier:?} is neither quick nor full");
+        assert!(matches!(tier, Some("quick" | "full" | "extended")), "{name}: there is no tier {tier:?}");
         if tier == Some("quick") {
             quick.insert(name.clone());
         }
+        if tier == Some("extended") {
+            extended += 1;
+        }
     }
+    assert!(all.len() - extended >= 100, "{extended} of {} scenarios are extended", all.len());
     assert!((40..=60).contains(&quick.len()), "{} of {} scenarios are quick", quick.len(), all.len());
     let folders =
         |of: &mut dyn Iterator<Item = &String>| of.map(|name| folder(name)).collect::<BTreeSet<_>>();
