@@ -171,6 +171,8 @@ pub(super) enum PreparedUntil {
     },
     /// Every pod was told to go.
     Terminating(Vec<usize>),
+    /// The scheduler found no node for any pod, and has said so.
+    Unschedulable(Vec<usize>),
     /// Pods were on a node and are there no more.
     GoneFrom {
         node: usize,
@@ -500,6 +502,7 @@ impl Prepared {
                 workloads: self.workload_places(workloads),
             },
             Until::Terminating(names) => PreparedUntil::Terminating(self.workload_places(names)),
+            Until::Unschedulable(names) => PreparedUntil::Unschedulable(self.workload_places(names)),
             Until::Drained { .. } => never("drains are not modelled".to_owned()),
             Until::Allocatable { resource, .. } => never(format!("{resource} is not modelled")),
             Until::Condition { node, condition, raised } => match NodeCondition::from_name(condition) {

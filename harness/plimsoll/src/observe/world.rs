@@ -215,6 +215,7 @@ impl World {
         match until {
             Until::Running(names) => self.each(names, plan, "Running", |pod| phase(pod) == "Running"),
             Until::Ready(names) => self.each(names, plan, "Ready", is_ready),
+            Until::Unschedulable(names) => self.each(names, plan, "unschedulable", is_unschedulable),
             Until::Filled(names) => self.each(names, plan, "filled", |pod| {
                 pod.metadata
                     .name
@@ -410,6 +411,15 @@ fn is_ready(pod: &Pod) -> bool {
     conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
+/// Whether the scheduler found no node for a pod and has said so. Upstream: `PodReasonUnschedulable`.
+fn is_unschedulable(pod: &Pod) -> bool {
+    let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.any(|condition| {
+        (condition.type_.as_str(), condition.status.as_str(), condition.reason.as_deref())
+            == ("PodScheduled", "False", Some("Unschedulable"))
+    })
+}
+
 /// The status of a node's condition: `True`, `False` or `Unknown`.
 fn status<'a>(node: &'a Node, condition: &str) -> Option<&'a str> {
     let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
@@ -503,6 +513,26 @@ mod tests {
         assert_eq!(world.is_so(&until, &plan()), Err("pod web is Running".into()));
         let Fact::Pod(pod) = running("a") else { unreachable!("it is a pod") };
         world.apply(Timestamp::UNIX_EPOCH, &Fact::PodDeleted(pod));
+        assert_eq!(world.is_so(&until, &plan()), Ok(()));
+    }
+
+    #[test]
+    fn a_pod_that_the_scheduler_has_not_looked_at_is_not_unschedulable() {
+        let mut world = World::default();
+        let until = Until::Unschedulable(vec!["web".into()]);
+        let pod = |conditions: serde_json::Value| {
+            let pod = json!({"metadata": {"name": "web", "uid": "a", "labels": {(WORKLOAD_LABEL): "web"}},
+                "status": {"phase": "Pending", "conditions": conditions}});
+            Fact::Pod(Box::new(serde_json::from_value(pod).expect("a pod")))
+        };
+        let scheduled = |status: &str, reason: &str| json!([{"type": "PodScheduled", "status": status, "reason": reason, "message": "0/1 nodes"}]);
+        for conditions in
+            [json!([]), scheduled("False", "SchedulingGated"), scheduled("True", "Unschedulable")]
+        {
+            world.apply(Timestamp::UNIX_EPOCH, &pod(conditions));
+            assert!(world.is_so(&until, &plan()).is_err());
+        }
+        world.apply(Timestamp::UNIX_EPOCH, &pod(scheduled("False", "Unschedulable")));
         assert_eq!(world.is_so(&until, &plan()), Ok(()));
     }
 

@@ -482,6 +482,8 @@ pub enum Until {
     Terminating(Vec<String>),
     /// No pod of these workloads is left, or all have ended (Failed or Succeeded).
     Gone(Vec<String>),
+    /// The scheduler said of every pod of these workloads that it finds no node for it.
+    Unschedulable(Vec<String>),
     /// The fillers of these workloads report that they hold their whole amount.
     Filled(Vec<String>),
     /// Pods of each of these workloads were on this node, and none that is bound to it is left.

@@ -313,6 +313,7 @@ fn until(until: &Until) -> String {
         Until::Gone(names) => format!("{} are gone or have ended", names.join(", ")),
         Until::Terminating(names) => format!("{} are told to go", names.join(", ")),
         Until::Filled(names) => format!("{} hold their whole amount", names.join(", ")),
+        Until::Unschedulable(names) => format!("the scheduler finds no node for {}", names.join(", ")),
         Until::GoneFrom { node, workloads } => format!("{} are gone from {node}", workloads.join(", ")),
         Until::ConditionStatus { node, condition, status } => format!("{condition} of {node} is {status}"),
         Until::Taint { node, key, effect, present } => {

@@ -65,7 +65,7 @@ impl Timings {
         match action {
             Action::Observe(_) => self.observe += took,
             Action::Wait(wait) => match &wait.until {
-                Until::Running(_) | Until::Ready(_) => self.pods += took,
+                Until::Running(_) | Until::Ready(_) | Until::Unschedulable(_) => self.pods += took,
                 Until::Filled(_) => self.fill += took,
                 Until::Condition { raised: false, .. } | Until::Terminating(_) | Until::Gone(_) => {
                     self.kubelet += took

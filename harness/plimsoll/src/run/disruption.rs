@@ -15,6 +15,10 @@ use crate::plan::{DeletePodsPlan, EvictPlan, NAMESPACE, Plan, TaintPlan, WORKLOA
 
 /// The first pause between two requests for a pod that may not go yet, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
+/// The taint by which the node controller says of a node that it is cordoned. Upstream: `TaintNodeUnschedulable`.
+const CORDONED: &str = "node.kubernetes.io/unschedulable";
+/// How long the node controller may take for that, and how often it is looked whether it has.
+const CORDON_HEARD: (Duration, Duration) = (Duration::from_secs(5), Duration::from_millis(50));
 /// How often a change is made again that another writer got in the way of.
 const CONFLICTS: usize = 10;
 /// 429 Too Many Requests: a disruption budget does not let the pod go now.
@@ -208,18 +212,32 @@ async fn pods_of(client: &Client, plan: &Plan, workload: &str) -> Result<Vec<Nam
     if bare.is_empty() { Err(format!("no pod of {workload} is there to evict")) } else { Ok(bare) }
 }
 
-/// Makes a node unschedulable, or schedulable again.
+/// Makes a node unschedulable, or schedulable again, and gives those who must know of it the time to hear of it.
+///
+/// The scheduler watches nodes and pods apart from each other: a pod that is created right after a cordon may be placed before it has
+/// heard of that. What it knows can not be asked. The node controller, which watches as the scheduler does, puts a taint on what it
+/// knows to be cordoned, and that can be waited for. Where no controller manager runs, nothing comes of it.
 ///
 /// # Errors
 /// The API server's.
 pub(super) async fn cordon(client: &Client, node: &str, unschedulable: bool) -> Result<(), String> {
     let nodes: Api<Node> = Api::all(client.clone());
     let patch = Patch::Merge(json!({"spec": {"unschedulable": unschedulable}}));
-    nodes
-        .patch(node, &PatchParams::default(), &patch)
-        .await
-        .map(drop)
-        .map_err(|error| format!("{node}: {error}"))
+    let patched = nodes.patch(node, &PatchParams::default(), &patch).await;
+    let mut now = patched.map_err(|error| format!("{node}: {error}"))?;
+    let (within, every) = CORDON_HEARD;
+    let deadline = tokio::time::Instant::now() + within;
+    while !is_heard(&now, unschedulable) && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(every).await;
+        now = nodes.get(node).await.unwrap_or(now);
+    }
+    Ok(())
+}
+
+/// Whether the node controller has said of a node that it is cordoned, or that it is no more.
+fn is_heard(node: &Node, unschedulable: bool) -> bool {
+    let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
+    taints.into_iter().any(|taint| taint.key == CORDONED) == unschedulable
 }
 
 /// Puts a taint on a node or takes it off, beside those that others put there at the same time.
@@ -273,4 +291,24 @@ pub(super) async fn delete_pods(client: &Client, facts: &Facts, plan: &DeletePod
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cordon_is_heard_when_the_node_controller_has_tainted_the_node() {
+        let node = |spec: serde_json::Value| -> Node {
+            serde_json::from_value(json!({"metadata": {"name": "worker"}, "spec": spec})).expect("a node")
+        };
+        let tainted = |key: &str| json!({"taints": [{"key": key, "effect": "NoSchedule"}]});
+        // As the patch answers: cordoned, and nobody has heard of it.
+        let patched = node(json!({"unschedulable": true}));
+        assert!(!is_heard(&patched, true));
+        assert!(!is_heard(&node(tainted("node.kubernetes.io/disk-pressure")), true));
+        assert!(is_heard(&node(tainted(CORDONED)), true));
+        assert!(!is_heard(&node(tainted(CORDONED)), false));
+        assert!(is_heard(&node(json!({})), false));
+    }
 }

@@ -178,6 +178,7 @@ pub fn until(until: &Until) -> String {
         Until::Gone(names) => format!("{} to be gone", list(names)),
         Until::Terminating(names) => format!("{} to be told to go", list(names)),
         Until::Filled(names) => format!("{} to hold their fill", list(names)),
+        Until::Unschedulable(names) => format!("{} to find no node", list(names)),
         Until::GoneFrom { node, workloads } => format!("{} to be gone from {node}", list(workloads)),
         Until::ConditionStatus { node, condition, status } => format!("{condition} of {node} to be {status}"),
         Until::Taint { node, key, effect, present } => {

@@ -195,6 +195,9 @@ impl World<'_> {
             PreparedUntil::Running(workloads) => {
                 workloads.iter().all(|workload| self.missing(*workload, |world, pod| world.runs(pod)) == 0)
             }
+            PreparedUntil::Unschedulable(workloads) => workloads.iter().all(|workload| {
+                self.missing(*workload, |_, pod| !pod.is_going() && pod.unschedulable.is_some()) == 0
+            }),
             PreparedUntil::Filled(workloads) => {
                 let filled = |_: &Self, pod: &super::PodState<'_>| {
                     !pod.is_going() && pod.containers.iter().any(|own| own.filled)
@@ -259,6 +262,7 @@ impl World<'_> {
             PreparedUntil::Terminating(workloads)
             | PreparedUntil::GoneFrom { workloads, .. }
             | PreparedUntil::Running(workloads)
+            | PreparedUntil::Unschedulable(workloads)
             | PreparedUntil::Filled(workloads)
             | PreparedUntil::Gone(workloads) => phases(workloads),
             PreparedUntil::Never(why) => why.clone(),

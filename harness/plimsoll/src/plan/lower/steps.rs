@@ -237,6 +237,7 @@ fn until(
             }
         }
         WaitFor::Terminating => Until::Terminating(pods(wait, step, names, findings)),
+        WaitFor::Unschedulable => Until::Unschedulable(pods(wait, step, names, findings)),
         WaitFor::Filled => Until::Filled(fillers(wait, step, names, findings)),
         WaitFor::Evictions => Until::Evictions(counted()),
         WaitFor::Rejections => Until::Rejections(counted()),
@@ -273,7 +274,12 @@ fn check_wait_fields(wait: &WrittenWait, findings: &mut Findings) {
     let what = wait.until.value;
     let of_pods = matches!(
         what,
-        WaitFor::Running | WaitFor::Ready | WaitFor::Filled | WaitFor::Terminating | WaitFor::Gone
+        WaitFor::Running
+            | WaitFor::Ready
+            | WaitFor::Filled
+            | WaitFor::Terminating
+            | WaitFor::Gone
+            | WaitFor::Unschedulable
     );
     let of_zone = what == WaitFor::Taint && wait.zone.is_some();
     let counts = of_zone

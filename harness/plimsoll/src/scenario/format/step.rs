@@ -59,7 +59,7 @@ pub struct Wait {
     /// What to wait for.
     #[serde(rename = "for")]
     pub until: Located<WaitFor>,
-    /// Whose pods, for Running, Ready, Filled, Terminating and Gone. Left out: everything that was started so far.
+    /// Whose pods, for Running, Ready, Filled, Terminating, Gone and Unschedulable. Left out: everything that was started so far.
     pub pods: Option<Located<Names>>,
     /// How many at least, for evictions, rejections, oomKills and Drained, counted from the start of the run; for a taint of a
     /// zone, how many of its nodes. Default 1. For allocatable how much exactly, and it has no default.
@@ -98,6 +98,8 @@ pub enum WaitFor {
     Terminating,
     /// Every pod is deleted or has ended.
     Gone,
+    /// The scheduler has said of every pod that it finds no node for it.
+    Unschedulable,
     /// The kubelet evicted so many pods.
     #[serde(rename = "evictions")]
     Evictions,
@@ -130,6 +132,7 @@ impl WaitFor {
             Self::Filled => "Filled",
             Self::Terminating => "Terminating",
             Self::Gone => "Gone",
+            Self::Unschedulable => "Unschedulable",
             Self::Evictions => "evictions",
             Self::Rejections => "rejections",
             Self::OomKills => "oomKills",
