@@ -159,6 +159,14 @@ impl Running {
         Ok(())
     }
 
+    /// Whether it has ended.
+    ///
+    /// # Errors
+    /// When that can not be told.
+    pub fn is_over(&mut self) -> Result<bool, String> {
+        self.child.try_wait().map(|status| status.is_some()).map_err(|error| error.to_string())
+    }
+
     /// Sends it a signal.
     ///
     /// # Errors

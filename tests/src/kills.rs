@@ -14,8 +14,8 @@ pub const SEED_VARIABLE: &str = "PLIMSOLL_TEST_SEED";
 const ENDED_WITHIN: Duration = Duration::from_secs(180);
 /// How long a process may take to be gone after SIGKILL, on a machine that does other things.
 const DEAD_WITHIN: Duration = Duration::from_secs(30);
-/// How long a cluster may take to be cleaned up by the run that somebody stopped.
-pub const CLEANED_UP_WITHIN: Duration = Duration::from_secs(5);
+/// How long a cluster may take to be cleaned up by the run that somebody stopped, on a machine that does nothing else.
+const CLEANED_UP_WITHIN: Duration = Duration::from_secs(5);
 /// How often a moment is drawn anew because the run was over before it came.
 const DRAWS: u32 = 5;
 
@@ -107,7 +107,7 @@ impl Killed {
                 begun(&mut next)?;
                 // It has begun: whatever it removes before that is removed.
                 let left = settles(|| traces(&self.run));
-                let ended = interrupt(next)?;
+                let (ended, _) = interrupt(next)?;
                 left.map_err(|left| format!("the next run had begun, and this was still there:\n{left}"))?;
                 ended.errors
             }
@@ -130,23 +130,66 @@ pub enum Remover {
     NextRun,
 }
 
-/// Stops a run as somebody at a terminal does. It cleans up by itself, soon. One that has its verdict already ends with that.
+/// A run that somebody stopped.
+#[derive(Debug)]
+pub struct Interrupted {
+    /// The run.
+    pub run: String,
+    /// How long after its beginning.
+    pub after: Duration,
+    /// How long it took to clean up.
+    pub took: Duration,
+    /// What it said.
+    pub ran: Ran,
+}
+
+/// Starts a run and stops it at a moment of such a stretch. One that is over before that moment is no try: then the moments are of a
+/// shorter life.
 ///
 /// # Errors
-/// When it ends otherwise, or only later.
-pub fn interrupt(running: Running) -> Result<Ran, String> {
+/// When it can not be started, does not clean up, or is over each time before the moment comes.
+pub fn stop(arguments: &[&str], moments: &mut Moments, stretch: u32, of: u32) -> Result<Interrupted, String> {
+    for _ in 0..DRAWS {
+        let after = moments.draw(stretch, of);
+        let mut running = command::start(command::plimsoll(arguments)?)?;
+        let Begun { run, .. } = begun(&mut running)?;
+        let from = Instant::now();
+        std::thread::sleep(after);
+        let at = |error: String| format!("interrupted after {} ms: {error}", after.as_millis());
+        if running.is_over()? {
+            running.ended(DEAD_WITHIN)?.expect(0).map_err(at)?;
+            moments.is_shorter(from.elapsed().min(after));
+            continue;
+        }
+        let (ran, took) = interrupt(running).map_err(at)?;
+        settles(|| traces(&run)).map_err(at)?;
+        return Ok(Interrupted { run, after, took, ran });
+    }
+    Err(format!("stretch {stretch} of {of}: {DRAWS} runs were over before they could be stopped"))
+}
+
+/// Whether runs that somebody stopped clean up as soon as is promised: the middle one of them. A machine that stands still for some seconds
+/// makes one of them late, and a clean-up that is slow all.
+///
+/// # Errors
+/// With how long each took.
+pub fn are_soon(mut took: Vec<Duration>) -> Result<(), String> {
+    took.sort();
+    match took.get(took.len() / 2) {
+        Some(middle) if *middle <= CLEANED_UP_WITHIN => Ok(()),
+        _ => Err(format!("{} s to clean up are promised, and it took {took:?}", CLEANED_UP_WITHIN.as_secs())),
+    }
+}
+
+/// Stops a run as somebody at a terminal does, and says how long it took to clean up by itself. One that has its verdict already ends with that.
+///
+/// # Errors
+/// When it ends otherwise, or does not.
+fn interrupt(running: Running) -> Result<(Ran, Duration), String> {
     running.signal(Signal::INT)?;
     let from = Instant::now();
     let ran = running.ended(DEAD_WITHIN)?;
     let took = from.elapsed();
     let ran = if ran.output.contains(": held (") { ran.expect(0)? } else { ran.expect(130)? };
-    if took > CLEANED_UP_WITHIN {
-        return Err(format!(
-            "it took {:.1} s to clean up, and {} s are promised\n{}",
-            took.as_secs_f64(),
-            CLEANED_UP_WITHIN.as_secs(),
-            ran.errors
-        ));
-    }
-    Ok(ran)
+    Ok((ran, took))
 }

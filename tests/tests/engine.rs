@@ -114,17 +114,14 @@ fn a_run_changes_nothing_of_the_machine() -> Result<(), Failed> {
 
 fn interrupted_it_cleans_up_by_itself() -> Result<(), Failed> {
     let before = Before::now()?;
-    let mut moments = Moments::of(&run_arguments(STEADY))?;
+    let arguments = run_arguments(STEADY);
+    let mut moments = Moments::of(&arguments)?;
+    let mut took = Vec::new();
     for stretch in 0..INTERRUPTIONS {
-        let mut run = command::start(command::plimsoll(&run_arguments(STEADY))?)?;
-        machine::begun(&mut run)?;
-        let after = moments.draw(stretch, INTERRUPTIONS);
-        std::thread::sleep(after);
-        kills::interrupt(run)
-            .map_err(|error| format!("interrupted after {} ms: {error}", after.as_millis()))?;
+        took.push(kills::stop(&arguments, &mut moments, stretch, INTERRUPTIONS)?.took);
         before.still()?;
     }
-    Ok(())
+    Ok(kills::are_soon(took)?)
 }
 
 /// At moments over all of a run's life, in turns removed by `clean` and by the start of the next run.

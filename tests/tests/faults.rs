@@ -130,22 +130,19 @@ fn two_runs_at_once_do_not_meet() -> Result<(), Failed> {
 
 fn interrupted_it_cleans_up_by_itself() -> Result<(), Failed> {
     let before = machine::state();
-    let mut moments = Moments::of(&run_arguments(SCENARIO))?;
-    let mut stopped = 0;
+    let arguments = run_arguments(SCENARIO);
+    let mut moments = Moments::of(&arguments)?;
+    let (mut stopped, mut took) = (0, Vec::new());
     for stretch in 0..INTERRUPTIONS {
-        let mut run = command::start(command::plimsoll(&run_arguments(SCENARIO))?)?;
-        let begun = machine::begun(&mut run)?;
-        let after = moments.draw(stretch, INTERRUPTIONS);
-        std::thread::sleep(after);
-        let at = |error: String| format!("interrupted after {} ms: {error}", after.as_millis());
-        let ran = kills::interrupt(run).map_err(at)?;
-        machine::settles(|| machine::traces(&begun.run)).map_err(at)?;
-        if ran.code == Some(130) {
+        let interrupted = kills::stop(&arguments, &mut moments, stretch, INTERRUPTIONS)?;
+        if interrupted.ran.code == Some(130) {
             stopped += 1;
-            expect_said(&ran, &["evidence: "])?;
+            expect_said(&interrupted.ran, &["evidence: "])?;
         }
+        took.push(interrupted.took);
         is_as_before(&before)?;
     }
+    kills::are_soon(took)?;
     // Only in the last stretch it may have been over.
     if stopped + 1 < INTERRUPTIONS {
         return Err(format!("only {stopped} of {INTERRUPTIONS} runs were stopped").into());
