@@ -20,9 +20,14 @@ impl Voice {
         Self { began: Instant::now() }
     }
 
-    /// Says a fact.
+    /// Says a fact that is so now.
     pub fn say(&self, fact: Fact) {
-        let report = Report { at: Timestamp::now(), fact };
+        self.say_of(Timestamp::now(), fact);
+    }
+
+    /// Says a fact of a moment that whoever told it has named.
+    pub fn say_of(&self, at: Timestamp, fact: Fact) {
+        let report = Report { at, fact };
         if let Ok(mut line) = serde_json::to_vec(&report) {
             line.push(b'\n');
             let mut out = std::io::stdout().lock();

@@ -274,7 +274,7 @@ fn whoever_asks_for_more_storage_than_there_is_waits() {
         "nodefs: 512Mi",
         "evictionHard: {nodefs.available: 200Mi}",
         "  - {name: huge, requests: {ephemeral-storage: 300Mi}, fill: {memory: {amount: 10Mi}}}",
-        "  - start: [huge]\n  - observe: 5s",
+        "  - start: [huge]\n  - wait: {for: Unschedulable, pods: [huge], within: 5s}\n  - observe: 1s",
         "    ended: {huge: {as: Pending, reason: Insufficient ephemeral-storage}}",
     );
     holds(&prediction);
