@@ -1,16 +1,37 @@
-//! Clients of a run's own API server.
+//! Clients of a run's own API server, and what its label selectors mean.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::config::{
     AuthInfo, Cluster, Context, KubeConfigOptions, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext,
 };
 use plimsoll_node::pki::Credentials;
 
 use crate::plan::NAMESPACE;
+
+/// Whether a selector is about an object with these labels. Upstream: `LabelSelectorAsSelector`.
+#[must_use]
+pub fn selects(selector: &LabelSelector, labels: Option<&BTreeMap<String, String>>) -> bool {
+    let label = |key: &str| labels.and_then(|labels| labels.get(key));
+    let equal = selector.match_labels.iter().flatten().all(|(key, value)| label(key) == Some(value));
+    let expressions = selector.match_expressions.iter().flatten().all(|one| {
+        let value = label(&one.key);
+        let listed = value.is_some_and(|value| one.values.iter().flatten().any(|known| known == value));
+        match one.operator.as_str() {
+            "In" => listed,
+            "NotIn" => !listed,
+            "Exists" => value.is_some(),
+            "DoesNotExist" => value.is_none(),
+            _ => false,
+        }
+    });
+    equal && expressions
+}
 
 /// A client of the API server that a kubeconfig's current context names. Nothing is sent yet.
 ///

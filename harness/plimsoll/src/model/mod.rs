@@ -8,6 +8,7 @@
 mod assumptions;
 mod curve;
 mod departures;
+mod disruption;
 mod fill;
 mod node;
 mod objects;
@@ -15,6 +16,7 @@ mod predict;
 mod prepare;
 mod recording;
 mod simulation;
+mod steps;
 mod tally;
 mod template;
 mod vary;

@@ -14,7 +14,7 @@ use plimsoll_eviction::signal::NodeCondition;
 
 use super::curve::Micros;
 use super::simulation::{
-    ContainerStage, ContainerState, Fate, PodState, Seen, Stage, Termination, World, timestamp,
+    ContainerStage, ContainerState, Fate, PodState, Seen, Termination, World, timestamp,
 };
 
 /// A time as Kubernetes writes it: whole seconds, cut off.
@@ -44,8 +44,7 @@ pub(super) fn pod(world: &World<'_>, place: usize) -> Pod {
     };
     let mut conditions = vec![scheduled(own)];
     if own.bound.is_some() {
-        let ready = own.seen == Seen::Running && own.stage == Stage::Running;
-        conditions.push(condition("Ready", ready, own.started.unwrap_or(own.created)));
+        conditions.push(condition("Ready", own.ready, own.started.unwrap_or(own.created)));
     }
     match &own.fate {
         Some(Fate::Rejected { reason, message }) => {
@@ -67,6 +66,10 @@ pub(super) fn pod(world: &World<'_>, place: usize) -> Pod {
         }
         Some(Fate::Expelled) => conditions.push(PodCondition {
             reason: Some("DeletionByTaintManager".to_owned()),
+            ..condition(DISRUPTION_TARGET, true, own.deletion.unwrap_or(world.now))
+        }),
+        Some(Fate::EvictedThroughApi) => conditions.push(PodCondition {
+            reason: Some("EvictionByEvictionAPI".to_owned()),
             ..condition(DISRUPTION_TARGET, true, own.deletion.unwrap_or(world.now))
         }),
         _ => {}

@@ -4,21 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use plimsoll_eviction::pod::Pod as RulesPod;
-use plimsoll_eviction::signal::{NodeCondition, Signal, StarvedResource};
-use plimsoll_eviction::taint::Taint;
+use plimsoll_eviction::signal::{Signal, StarvedResource};
 use plimsoll_eviction::threshold::ThresholdError;
 use serde_json::Value;
 
-use super::curve::{Course, Micros};
-use super::fill::{Kind as FillKind, lies_with_images};
+use super::curve::Micros;
+use super::disruption::PreparedBudget;
+use super::fill::Kind as FillKind;
 use super::node::PreparedNode;
-use super::simulation::Seen;
+use super::steps::PreparedStep;
 use super::template::{Omissions, PodTemplate, PriorityClasses, Request};
-use crate::plan::filler;
-use crate::plan::{
-    Action, BallastImage, DeletePodsPlan, EndKind, Expect, Expectation, FillTarget, Plan, PlannedObject,
-    PlannedStep, Until, WORKLOAD_LABEL,
-};
+use crate::plan::{Action, EndKind, Expect, Expectation, Plan, PlannedObject, WORKLOAD_LABEL};
 
 /// Why a plan can not be run on the model.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,7 +67,7 @@ pub struct Prepared {
     pub(super) initial: Vec<usize>,
     pub(super) steps: Vec<PreparedStep>,
     /// The keys of the taints that nodes register with or steps set.
-    taint_keys: BTreeSet<String>,
+    pub(super) taint_keys: BTreeSet<String>,
     /// Whether anything depends on what is on disk; otherwise it is not looked at.
     pub(super) storage: bool,
     /// Whether anything depends on how many processes there are.
@@ -90,6 +86,8 @@ pub(super) struct PreparedObject {
     pub(super) replicas: u32,
     /// How often a job's pods may fail.
     pub(super) backoff_limit: u32,
+    /// What it guards; of a disruption budget only.
+    pub(super) budget: Option<PreparedBudget>,
 }
 
 /// What an object is to the model.
@@ -101,85 +99,10 @@ pub(super) enum Kind {
     StatefulSet,
     DaemonSet,
     Job,
-    /// No pod comes of it.
+    /// A disruption budget.
+    Budget,
+    /// Nothing comes of it.
     Other,
-}
-
-/// What a step does, with names resolved.
-#[derive(Debug, Clone)]
-pub(super) enum PreparedStep {
-    Start(Vec<usize>),
-    Delete(Vec<usize>),
-    Apply(Vec<usize>),
-    /// Pods whose status says so are deleted.
-    DeleteEnded(Seen),
-    Wait {
-        until: PreparedUntil,
-        within: Micros,
-    },
-    Observe(Micros),
-    FillNode {
-        node: usize,
-        kind: FillKind,
-        /// Whether it lies where the images are.
-        with_images: bool,
-        course: Course,
-    },
-    /// Images are imported.
-    Load {
-        node: usize,
-        images: Vec<BallastImage>,
-    },
-    FillWorkload {
-        workload: usize,
-        course: Course,
-    },
-    Taint {
-        node: usize,
-        taint: Taint,
-        /// Whether it is put on.
-        on: bool,
-    },
-    Cordon {
-        nodes: Vec<usize>,
-        unschedulable: bool,
-    },
-    /// Something that the model does not know of: it takes no time.
-    Nothing,
-}
-
-/// What a wait waits for.
-#[derive(Debug, Clone)]
-pub(super) enum PreparedUntil {
-    Running(Vec<usize>),
-    Filled(Vec<usize>),
-    Gone(Vec<usize>),
-    Evictions(u32),
-    Rejections(u32),
-    OomKills(u32),
-    Condition {
-        node: usize,
-        condition: NodeCondition,
-        raised: bool,
-    },
-    /// A node has a taint, or has it no more.
-    Tainted {
-        node: usize,
-        key: String,
-        effect: Option<String>,
-        present: bool,
-    },
-    /// Every pod was told to go.
-    Terminating(Vec<usize>),
-    /// The scheduler found no node for any pod, and has said so.
-    Unschedulable(Vec<usize>),
-    /// Pods were on a node and are there no more.
-    GoneFrom {
-        node: usize,
-        workloads: Vec<usize>,
-    },
-    /// Something that the model does not know of, and that never comes.
-    Never(String),
 }
 
 pub(super) fn micros(duration: Duration) -> Micros {
@@ -248,7 +171,7 @@ impl Prepared {
             by_workload.insert(name.as_str(), objects.collect::<Result<Vec<usize>, _>>()?);
         }
         for step in &plan.steps {
-            let step = prepared.step(step, &by_workload, &classes)?;
+            let step = prepared.step(plan, step, &by_workload, &classes)?;
             prepared.steps.push(step);
         }
         prepared.find_out_what_matters(plan);
@@ -329,11 +252,15 @@ impl Prepared {
         place.ok_or_else(|| PrepareError::Unknown { what: "node", name: name.to_owned() })
     }
 
-    fn workload_places(&self, names: &[String]) -> Vec<usize> {
+    pub(super) fn workload_places(&self, names: &[String]) -> Vec<usize> {
         names.iter().filter_map(|name| self.place(name)).collect()
     }
 
-    fn add(&mut self, planned: &PlannedObject, classes: &PriorityClasses) -> Result<usize, PrepareError> {
+    pub(super) fn add(
+        &mut self,
+        planned: &PlannedObject,
+        classes: &PriorityClasses,
+    ) -> Result<usize, PrepareError> {
         let object = &planned.object;
         let text =
             |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -344,6 +271,7 @@ impl Prepared {
             "StatefulSet" => Kind::StatefulSet,
             "DaemonSet" => Kind::DaemonSet,
             "Job" => Kind::Job,
+            "PodDisruptionBudget" => Kind::Budget,
             _ => Kind::Other,
         };
         let number = |pointer: &str, absent: u32| {
@@ -358,15 +286,18 @@ impl Prepared {
                 _ => number("/spec/replicas", 1),
             },
             backoff_limit: number("/spec/backoffLimit", 6),
+            budget: None,
             key,
         };
-        if kind == Kind::Other {
+        let wrong = |error| PrepareError::Object { location: planned.location.to_string(), error };
+        if kind == Kind::Budget {
+            prepared.budget = Some(PreparedBudget::new(object).map_err(wrong)?);
+        } else if kind == Kind::Other {
             let harmless = ["PriorityClass", "Namespace", "ConfigMap", "Secret", "ServiceAccount", "Service"];
             if !harmless.contains(&prepared.key.1.as_str()) {
                 self.omissions.push(format!("{} {} plays no part", prepared.key.1, prepared.key.2));
             }
         } else {
-            let wrong = |error| PrepareError::Object { location: planned.location.to_string(), error };
             let pod = if kind == Kind::Pod { object } else { &object["spec"]["template"] };
             let mut pod = pod.clone();
             if kind != Kind::Pod {
@@ -388,133 +319,6 @@ impl Prepared {
         self.objects.push(prepared);
         Ok(self.objects.len() - 1)
     }
-
-    fn step(
-        &mut self,
-        step: &PlannedStep,
-        by_workload: &BTreeMap<&str, Vec<usize>>,
-        classes: &PriorityClasses,
-    ) -> Result<PreparedStep, PrepareError> {
-        let objects = |names: &[String]| -> Vec<usize> {
-            names.iter().filter_map(|name| by_workload.get(name.as_str())).flatten().copied().collect()
-        };
-        Ok(match &step.action {
-            Action::Start(names) => PreparedStep::Start(objects(names)),
-            Action::Delete(names) => PreparedStep::Delete(objects(names)),
-            Action::Apply(planned) => {
-                let added = planned.iter().map(|planned| self.add(planned, classes));
-                PreparedStep::Apply(added.collect::<Result<_, _>>()?)
-            }
-            Action::Observe(time) => PreparedStep::Observe(micros(*time)),
-            Action::Cordon { nodes, unschedulable } => PreparedStep::Cordon {
-                nodes: nodes.iter().map(|node| self.node_place(node)).collect::<Result<_, _>>()?,
-                unschedulable: *unschedulable,
-            },
-            Action::Taint(taint) => PreparedStep::Taint {
-                node: self.node_place(&taint.node)?,
-                taint: Taint {
-                    key: taint.taint.key.clone(),
-                    value: taint.taint.value.clone().unwrap_or_default(),
-                    effect: taint.taint.effect.clone(),
-                },
-                on: taint.on,
-            },
-            Action::DeletePods(DeletePodsPlan { field_selector, .. })
-                if ["status.phase=Failed", "status.phase=Succeeded"].contains(&field_selector.as_str()) =>
-            {
-                let failed = field_selector.ends_with("Failed");
-                PreparedStep::DeleteEnded(if failed { Seen::Failed } else { Seen::Succeeded })
-            }
-            Action::Evict(_) | Action::Drain(_) | Action::DeletePods(_) => {
-                let title = crate::verdict::words::action(&step.action);
-                self.omissions.push(format!("a step is not modelled: {title}"));
-                PreparedStep::Nothing
-            }
-            Action::Load { node, images } => {
-                PreparedStep::Load { node: self.node_place(node)?, images: images.clone() }
-            }
-            Action::Node { .. } | Action::ControlPlane { .. } | Action::Zone { .. } | Action::Gpu { .. } => {
-                self.omissions
-                    .push("a step takes away what the cluster is made of, which is not modelled".to_owned());
-                PreparedStep::Nothing
-            }
-            Action::Fill { target, fill } => {
-                let Some(kind) = FillKind::of(fill.resource, fill.form) else {
-                    self.omissions
-                        .push(format!("a step fills {}, which is not modelled", filler::words(fill)));
-                    return Ok(PreparedStep::Nothing);
-                };
-                let course = Course::of(fill);
-                match target {
-                    FillTarget::Node(node) => PreparedStep::FillNode {
-                        node: self.node_place(node)?,
-                        kind,
-                        with_images: lies_with_images(fill.into.as_ref()),
-                        course,
-                    },
-                    FillTarget::Workload(name) => match self.place(name) {
-                        Some(workload) => PreparedStep::FillWorkload { workload, course },
-                        None => PreparedStep::Nothing,
-                    },
-                }
-            }
-            Action::Wait(wait) => {
-                PreparedStep::Wait { until: self.until(&wait.until)?, within: micros(wait.within) }
-            }
-        })
-    }
-
-    fn until(&mut self, until: &Until) -> Result<PreparedUntil, PrepareError> {
-        let until = self.known_until(until)?;
-        if let PreparedUntil::Never(why) = &until {
-            self.omissions.push(format!("a wait is for what never comes on the model: {why}"));
-        }
-        Ok(until)
-    }
-
-    fn known_until(&self, until: &Until) -> Result<PreparedUntil, PrepareError> {
-        let never = PreparedUntil::Never;
-        Ok(match until {
-            // Only probes make a difference between the two, and they are an omission of their own.
-            Until::Running(names) | Until::Ready(names) => {
-                PreparedUntil::Running(self.workload_places(names))
-            }
-            Until::Filled(names) => PreparedUntil::Filled(self.workload_places(names)),
-            Until::Gone(names) => PreparedUntil::Gone(self.workload_places(names)),
-            Until::Evictions(count) => PreparedUntil::Evictions(*count),
-            Until::Rejections(count) => PreparedUntil::Rejections(*count),
-            Until::OomKills(count) => PreparedUntil::OomKills(*count),
-            Until::Taint { node, key, effect, present } => {
-                let node = self.node_place(node)?;
-                let pressure = NodeCondition::ALL.into_iter().any(|own| own.taint_key() == key);
-                if pressure || self.taint_keys.contains(key) {
-                    let (key, effect) = (key.clone(), effect.clone());
-                    PreparedUntil::Tainted { node, key, effect, present: *present }
-                } else {
-                    never("nodes that fail are not modelled".to_owned())
-                }
-            }
-            Until::ConditionStatus { .. } | Until::ZoneTaint { .. } => {
-                never("nodes that fail are not modelled".to_owned())
-            }
-            Until::GoneFrom { node, workloads } => PreparedUntil::GoneFrom {
-                node: self.node_place(node)?,
-                workloads: self.workload_places(workloads),
-            },
-            Until::Terminating(names) => PreparedUntil::Terminating(self.workload_places(names)),
-            Until::Unschedulable(names) => PreparedUntil::Unschedulable(self.workload_places(names)),
-            Until::Drained { .. } => never("drains are not modelled".to_owned()),
-            Until::Allocatable { resource, .. } => never(format!("{resource} is not modelled")),
-            Until::Condition { node, condition, raised } => match NodeCondition::from_name(condition) {
-                Some(known) => PreparedUntil::Condition {
-                    node: self.node_place(node)?,
-                    condition: known,
-                    raised: *raised,
-                },
-                None => never(format!("{condition} is not modelled")),
-            },
-        })
-    }
 }
 
 fn taint_keys(plan: &Plan) -> BTreeSet<String> {
@@ -529,7 +333,7 @@ fn taint_keys(plan: &Plan) -> BTreeSet<String> {
 /// The name of the first pod that an object makes.
 fn first_name(kind: Kind, name: &str) -> String {
     match kind {
-        Kind::Pod | Kind::Other => name.to_owned(),
+        Kind::Pod | Kind::Budget | Kind::Other => name.to_owned(),
         Kind::StatefulSet => format!("{name}-0"),
         Kind::ReplicaSet | Kind::DaemonSet | Kind::Job => format!("{name}-predicted-1"),
     }

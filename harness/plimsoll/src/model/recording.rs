@@ -201,6 +201,11 @@ impl Sink for Recording<'_> {
                 let report = json!({ "kind": "held", "resource": resource, "unit": unit, "filled": filled, "target": filled });
                 self.push(now, Fact::Filler { name: own.name().to_owned(), in_pod: true, report });
             }
+            Happening::Answered(answer) => drop(self.push(now, Fact::Answer(Box::new((*answer).clone())))),
+            Happening::Drained { node, outcome } => {
+                let (node, outcome) = (world.prepared.nodes[*node].name.clone(), (*outcome).clone());
+                self.push(now, Fact::Drained { node, outcome });
+            }
             Happening::Finished => {
                 self.sample(world, now);
                 self.push(now, Fact::Finished);

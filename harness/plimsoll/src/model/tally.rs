@@ -149,6 +149,8 @@ impl Sink for Tally {
             | Happening::Node(_)
             | Happening::Reclaimed { .. }
             | Happening::Loaded { .. }
+            | Happening::Answered(_)
+            | Happening::Drained { .. }
             | Happening::Filled { .. } => {}
         }
     }

@@ -12,6 +12,14 @@ pub use crate::scenario::format::disruption::{
     DrainEnd, DrainObstacle, EndKind, ScaleDownObstacle, Standing,
 };
 
+/// The first pause of an `evict` step between two requests for a pod that may not go yet, and the longest. Each is twice the one
+/// before it, and stretched by chance to up to twice as long.
+pub const EVICTION_RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
+/// How long kubectl pauses after a 429. Upstream: `Helper.evictPods`.
+pub const DRAIN_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// How often a drain looks whether a pod is gone.
+pub const DRAIN_LOOKS_EVERY: Duration = Duration::from_millis(250);
+
 /// A request to the eviction API for every pod of some workloads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

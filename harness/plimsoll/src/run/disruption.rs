@@ -1,7 +1,5 @@
 //! The steps that disrupt: requests to the eviction API, cordons, taints, deletions by a selector.
 
-use std::time::Duration;
-
 use backon::{BackoffBuilder, ExponentialBuilder};
 use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use k8s_openapi::api::policy::v1::Eviction;
@@ -11,10 +9,8 @@ use kube::{Api, Client, Resource};
 use serde_json::json;
 
 use crate::observe::{Answer, Asked, Fact, Facts};
-use crate::plan::{DeletePodsPlan, EvictPlan, NAMESPACE, Plan, TaintPlan, WORKLOAD_LABEL};
+use crate::plan::{DeletePodsPlan, EVICTION_RETRY, EvictPlan, NAMESPACE, Plan, TaintPlan, WORKLOAD_LABEL};
 
-/// The first pause between two requests for a pod that may not go yet, and the longest.
-const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
 /// The taint by which the node controller says of a node that it is cordoned. Upstream: `TaintNodeUnschedulable`.
 const CORDONED: &str = "node.kubernetes.io/unschedulable";
 /// How long the node controller may take for that, and how often it is looked whether it has.
@@ -160,14 +156,14 @@ async fn evict_one(
     };
     let deadline = tokio::time::Instant::now() + evict.retry_for.unwrap_or_default();
     let mut pauses = ExponentialBuilder::default()
-        .with_min_delay(RETRY.0)
-        .with_max_delay(RETRY.1)
+        .with_min_delay(EVICTION_RETRY.0)
+        .with_max_delay(EVICTION_RETRY.1)
         .with_jitter()
         .without_max_times()
         .build();
     loop {
         let answer = ask(client, facts, pod, asking).await?;
-        let pause = pauses.next().unwrap_or(RETRY.1);
+        let pause = pauses.next().unwrap_or(EVICTION_RETRY.1);
         if answer.code == TOO_MANY_REQUESTS && tokio::time::Instant::now() + pause < deadline {
             tokio::time::sleep(pause).await;
             continue;

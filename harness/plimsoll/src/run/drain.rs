@@ -1,8 +1,6 @@
 //! Emptying a node as `kubectl drain` does. Which pods it takes is a rule of `plimsoll_eviction`; this asks for them.
 //! Upstream: `k8s.io/kubectl/pkg/drain`.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::Pod;
@@ -13,13 +11,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::disruption::{Asking, NOT_FOUND, Named, TOO_MANY_REQUESTS, ask, cordon};
 use crate::observe::{Asked, DrainOutcome, Fact, Facts, RefusedPod};
-use crate::plan::{DrainObstacle, DrainPlan};
+use crate::plan::{DRAIN_AGAIN_AFTER, DRAIN_LOOKS_EVERY, DrainObstacle, DrainPlan};
 use crate::verdict::words;
-
-/// How long kubectl pauses after a 429. Upstream: `Helper.evictPods`.
-const AGAIN_AFTER: Duration = Duration::from_secs(5);
-/// How often it is looked whether a pod is gone.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Drains, and tells what it came to.
 ///
@@ -98,7 +91,7 @@ async fn go(client: &Client, facts: &Facts, plan: &DrainPlan, pod: &Named) -> Re
     loop {
         let answer = ask(client, facts, pod, asking).await?;
         match answer.code {
-            TOO_MANY_REQUESTS => sleep(AGAIN_AFTER).await,
+            TOO_MANY_REQUESTS => sleep(DRAIN_AGAIN_AFTER).await,
             NOT_FOUND => return Ok(()),
             code if code < 300 => break,
             code => return Err(format!("{} can not be evicted: {code} {}", pod.name, answer.message)),
@@ -111,7 +104,7 @@ async fn go(client: &Client, facts: &Facts, plan: &DrainPlan, pod: &Named) -> Re
         if now.is_none_or(|now| now.metadata.uid != pod.uid) {
             return Ok(());
         }
-        sleep(LOOK_EVERY).await;
+        sleep(DRAIN_LOOKS_EVERY).await;
     }
 }
 

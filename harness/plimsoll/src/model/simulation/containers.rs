@@ -87,6 +87,17 @@ impl<S: Sink> Simulation<'_, '_, S> {
         }
     }
 
+    /// Gives a pod that is being stopped less time to end.
+    pub(super) fn hurry(&mut self, pod: usize, grace_seconds: i64) {
+        let grace = grace_seconds.max(LEAST_GRACE_SECONDS).saturating_mul(SECOND);
+        for container in 0..self.world.pods[pod].containers.len() {
+            let own = &self.world.pods[pod].containers[container];
+            if own.state == ContainerStage::Running {
+                self.after(grace, Event::End(pod, container, own.version, KILLED));
+            }
+        }
+    }
+
     /// A container has ended: it starts again, or it was the last.
     pub(super) fn end_container(&mut self, pod: usize, container: usize, code: i32, oom: bool) {
         let now = self.world.now;
@@ -193,14 +204,21 @@ impl<S: Sink> Simulation<'_, '_, S> {
             _ => Seen::Pending,
         };
         let (deletion, controller) = (own.deletion, own.controller);
-        self.world.pods[pod].seen = seen;
+        let own = &mut self.world.pods[pod];
+        own.seen = seen;
+        let was_ready = own.ready;
+        own.ready = own.is_ready();
+        if own.ready != was_ready || seen != before {
+            self.budgets_soon();
+        }
         self.tell(&Happening::Pod(pod));
         if seen == Seen::Running && before == Seen::Pending {
             self.watch_fills(pod);
         }
         if seen.is_final() && !before.is_final() {
             if deletion.is_some() {
-                self.remove(pod);
+                let cleanup = self.draw(|own| own.cleanup);
+                self.after(cleanup, Event::Remove(pod));
             }
             self.room_came_free();
         }

@@ -1,6 +1,6 @@
 //! Controllers, the scheduler and taints: where pods come from and where they go.
 
-use super::world::{ControllerState, Misfit, Misfits, Stage, World};
+use super::world::{ControllerState, Fate, Misfit, Misfits, Seen, Stage, World};
 use super::{Event, Happening, Simulation, Sink};
 use crate::model::curve::{Micros, SECOND};
 use crate::model::node::PreparedNode;
@@ -37,10 +37,17 @@ impl<S: Sink> Simulation<'_, '_, S> {
                 let pod = self.world.new_pod(template, None, None);
                 self.created(pod);
             }
+            (Kind::Budget, _) => self.set_budget(object),
             (_, None) => {}
             (_, Some(_)) => {
                 let replicas = prepared.replicas;
-                self.world.controllers.push(ControllerState { object, replicas, gone: false, failures: 0 });
+                self.world.controllers.push(ControllerState {
+                    object,
+                    replicas,
+                    gone: false,
+                    failures: 0,
+                    waits_until: 0,
+                });
                 let control = self.draw(|own| own.control);
                 self.after(control, Event::Reconcile(self.world.controllers.len() - 1));
             }
@@ -49,6 +56,10 @@ impl<S: Sink> Simulation<'_, '_, S> {
 
     /// An object is created or, where there is one of its name, changed: a controller's number of pods.
     pub(super) fn apply(&mut self, object: usize) {
+        if self.world.prepared.objects[object].kind == Kind::Budget {
+            self.set_budget(object);
+            return;
+        }
         let key = &self.world.prepared.objects[object].key;
         let same = |own: &ControllerState| !own.gone && self.world.prepared.objects[own.object].key == *key;
         if let Some(controller) = self.world.controllers.iter().position(same) {
@@ -81,6 +92,9 @@ impl<S: Sink> Simulation<'_, '_, S> {
             }
         }
         let prepared = &self.world.prepared.objects[object];
+        if prepared.kind == Kind::Budget {
+            self.delete_budget(object);
+        }
         if prepared.kind == Kind::Pod {
             for pod in 0..self.world.pods.len() {
                 if Some(self.world.pods[pod].template) == prepared.template {
@@ -91,26 +105,52 @@ impl<S: Sink> Simulation<'_, '_, S> {
     }
 
     pub(super) fn delete_pod(&mut self, pod: usize) {
+        self.delete_pod_within(pod, None);
+    }
+
+    /// The API server is asked to delete a pod, with a grace period in seconds unless the pod's own is meant.
+    /// Upstream: `podStrategy.CheckGracefulDelete`, `BeforeDelete`.
+    pub(super) fn delete_pod_within(&mut self, pod: usize, grace: Option<i64>) {
         let own = &mut self.world.pods[pod];
-        if own.deleted || own.deletion.is_some() {
+        if own.deleted {
             return;
         }
+        if own.deletion.is_some() {
+            // One that is told again may have less time, but not more.
+            if let Some(less) = grace.filter(|grace| *grace < own.deletion_grace) {
+                own.deletion_grace = less;
+                self.hurry(pod, less);
+            }
+            return;
+        }
+        let grace = grace.unwrap_or(self.world.template(pod).grace_seconds);
+        let own = &mut self.world.pods[pod];
         own.deletion = Some(self.world.now);
+        own.deletion_grace = grace;
         if own.seen.is_final() || own.stage == Stage::Unscheduled {
             own.stage = Stage::Ended;
             self.remove(pod);
             return;
         }
+        let controller = own.controller;
         self.tell(&Happening::Pod(pod));
-        let grace = self.world.template(pod).grace_seconds;
+        self.budgets_soon();
+        if let Some(controller) = controller {
+            let control = self.draw(|own| own.control);
+            self.after(control, Event::Reconcile(controller));
+        }
         self.stop(pod, grace);
     }
 
     /// A pod's object goes.
     pub(super) fn remove(&mut self, pod: usize) {
-        self.world.pods[pod].deleted = true;
+        if std::mem::replace(&mut self.world.pods[pod].deleted, true) {
+            return;
+        }
         self.clean_up_soon(pod);
         self.tell(&Happening::PodDeleted(pod));
+        self.budgets_soon();
+        self.drains_look_for(pod);
         if let Some(controller) = self.world.pods[pod].controller {
             let control = self.draw(|own| own.control);
             self.after(control, Event::Reconcile(controller));
@@ -120,6 +160,7 @@ impl<S: Sink> Simulation<'_, '_, S> {
     /// A pod is there; the scheduler sees it, or its node where it names that itself.
     fn created(&mut self, pod: usize) {
         self.tell(&Happening::Pod(pod));
+        self.budgets_soon();
         let named = self.world.template(pod).node.as_deref();
         let node = named.and_then(|name| self.world.prepared.nodes.iter().position(|node| node.name == name));
         let control = self.draw(|own| own.control);
@@ -209,7 +250,7 @@ impl<S: Sink> Simulation<'_, '_, S> {
             Kind::StatefulSet => self.reconcile_stateful(controller, template, replicas),
             Kind::DaemonSet => self.reconcile_daemons(controller, template),
             Kind::Job => self.reconcile_job(controller, template, replicas, object.backoff_limit),
-            Kind::Pod | Kind::Other => {}
+            Kind::Pod | Kind::Budget | Kind::Other => {}
         }
     }
 
@@ -257,7 +298,12 @@ impl<S: Sink> Simulation<'_, '_, S> {
     fn reconcile_daemons(&mut self, controller: usize, template: usize) {
         let own = self.pods_of_controller(controller);
         for node in 0..self.world.nodes.len() {
-            let there = own.iter().copied().find(|pod| self.world.pods[*pod].pinned == Some(node));
+            // One that has ended and is on its way out does not count. Upstream: `getNodesToDaemonPods`.
+            let counts = |pod: &&usize| {
+                let pod = &self.world.pods[**pod];
+                pod.pinned == Some(node) && !(pod.deletion.is_some() && pod.seen.is_final())
+            };
+            let there = own.iter().find(counts).copied();
             match there {
                 Some(pod) if self.world.pods[pod].seen.is_final() => self.delete_pod(pod),
                 Some(_) => {}
@@ -289,19 +335,21 @@ impl<S: Sink> Simulation<'_, '_, S> {
             pod.template == template
                 && pod.pinned == Some(node)
                 && pod.seen.is_final()
+                && !matches!(pod.fate, Some(Fate::EvictedThroughApi | Fate::Expelled))
                 && pod.deletion.is_some_and(|deletion| deletion > since)
         })
     }
 
     /// Upstream: `Controller.manageJob`: a failed pod is made up for after a wait that doubles each time.
     fn reconcile_job(&mut self, controller: usize, template: usize, parallelism: usize, limit: u32) {
-        let own = self.pods_of_controller(controller);
-        let of = |wanted: super::world::Seen| {
-            own.iter().filter(|pod| self.world.pods[**pod].seen == wanted).count()
+        let all = || self.world.pods.iter().filter(|pod| pod.controller == Some(controller));
+        // One that is told to go counts as failed, unless it succeeds, and goes on to when it is gone. Upstream: `isPodFailed`.
+        let has_failed = |pod: &&super::PodState<'_>| {
+            pod.seen == Seen::Failed || pod.deletion.is_some() && pod.seen != Seen::Succeeded
         };
-        let failed = u32::try_from(of(super::world::Seen::Failed)).unwrap_or(u32::MAX);
-        let succeeded = of(super::world::Seen::Succeeded);
-        let active = own.iter().filter(|pod| self.world.pods[**pod].is_active()).count();
+        let failed = u32::try_from(all().filter(has_failed).count()).unwrap_or(u32::MAX);
+        let succeeded = all().filter(|pod| pod.seen == Seen::Succeeded).count();
+        let active = all().filter(|pod| pod.is_active()).count();
         if failed > limit {
             return;
         }
@@ -310,7 +358,10 @@ impl<S: Sink> Simulation<'_, '_, S> {
             state.failures = failed;
             let seconds = JOB_BACKOFF_SECONDS.checked_shl(failed - 1).unwrap_or(JOB_BACKOFF_MOST_SECONDS);
             let wait: Micros = seconds.min(JOB_BACKOFF_MOST_SECONDS) * SECOND;
+            state.waits_until = self.world.now + wait;
             self.after(wait, Event::Reconcile(controller));
+        }
+        if self.world.now < self.world.controllers[controller].waits_until {
             return;
         }
         for _ in (active + succeeded)..parallelism {

@@ -8,12 +8,16 @@
 //! - `storage`: what is on disk, how many processes there are, and what the kubelet knows of both.
 //! - `room`: what is left on disk, what is removed to get room, and what comes of a full disk.
 //! - `taints`: what taints do, those for conditions and others.
+//! - `budgets`: disruption budgets and the eviction API.
+//! - `requests`: steps that ask for pods to go, drains among them.
 //! - `script`: the steps of the plan.
 
+mod budgets;
 mod containers;
 mod control;
 mod kernel;
 mod kubelet;
+mod requests;
 mod room;
 mod script;
 mod storage;
@@ -26,6 +30,7 @@ use std::collections::BinaryHeap;
 use plimsoll_eviction::manager::{Eviction, Outcome};
 use plimsoll_node::report::OomScope;
 
+use self::requests::Asker;
 use self::script::Script;
 pub use self::world::{
     ContainerStage, ContainerState, Fate, NodeState, PodState, Seen, Stage, Termination, World, timestamp,
@@ -33,7 +38,7 @@ pub use self::world::{
 use super::assumptions::{Assumptions, Dice, Phase};
 use super::curve::Micros;
 use super::prepare::Prepared;
-use crate::observe::StepOutcome;
+use crate::observe::{Answer, DrainOutcome, StepOutcome};
 
 /// How long after the last step the watches have to tell what is so, as in a real run.
 const SETTLE: Micros = 500_000;
@@ -106,6 +111,15 @@ pub enum Happening<'a> {
         /// Its container.
         container: usize,
     },
+    /// The API server answered a request that a step made for a pod.
+    Answered(&'a Answer),
+    /// A drain is over.
+    Drained {
+        /// The node.
+        node: usize,
+        /// What it came to.
+        outcome: &'a DrainOutcome,
+    },
     /// The steps are over.
     Finished,
 }
@@ -150,6 +164,20 @@ enum Event {
     Filled(usize, usize, u32),
     /// A controller looks at its pods.
     Reconcile(usize),
+    /// A kubelet has a pod's object removed that ended after it was told to go.
+    Remove(usize),
+    /// A budget's controller counts its pods.
+    Count(usize),
+    /// A step asks the API server for a pod.
+    Ask(usize, usize),
+    /// A drain cordons its node.
+    DrainCordons(usize),
+    /// A drain lists the pods that it takes.
+    DrainPicks(usize),
+    /// A drain sees that a pod is gone.
+    RequestDone(usize, usize),
+    /// The time of a drain is over.
+    DrainTimesOut(usize),
     /// The fill of a step takes effect.
     Tell,
     /// The time of a step is over.
@@ -164,6 +192,8 @@ struct Simulation<'p, 's, S> {
     queue: BinaryHeap<Reverse<(Micros, u64, Event)>>,
     serial: u64,
     script: Script,
+    /// The steps that ask for pods, in the order in which they began.
+    askers: Vec<Asker>,
     finished: bool,
 }
 
@@ -177,6 +207,7 @@ pub fn simulate(prepared: &Prepared, assumptions: &Assumptions, phase: &Phase, s
         nodes: prepared.nodes.iter().map(NodeState::new).collect(),
         pods: Vec::new(),
         controllers: Vec::new(),
+        budgets: Vec::new(),
         evictions: 0,
         rejections: 0,
         oom_kills: 0,
@@ -199,6 +230,7 @@ pub fn simulate(prepared: &Prepared, assumptions: &Assumptions, phase: &Phase, s
         queue: BinaryHeap::with_capacity(32),
         serial: 0,
         script: Script::default(),
+        askers: Vec::new(),
         finished: false,
     };
     simulation.run();
@@ -262,6 +294,13 @@ impl<S: Sink> Simulation<'_, '_, S> {
             Event::Report(pod) => self.report(pod),
             Event::Filled(pod, container, version) => self.filled(pod, container, version),
             Event::Reconcile(controller) => self.reconcile(controller),
+            Event::Remove(pod) => self.remove(pod),
+            Event::Count(budget) => self.count(budget),
+            Event::Ask(asker, request) => self.ask(asker, request),
+            Event::DrainCordons(asker) => self.drain_cordons(asker),
+            Event::DrainPicks(asker) => self.drain_picks(asker),
+            Event::RequestDone(asker, request) => self.request_done(asker, request),
+            Event::DrainTimesOut(asker) => self.drain_times_out(asker),
             Event::Tell => self.take_effect(),
             Event::StepOver(step) => self.step_over(step),
             Event::Finish => {

@@ -4,7 +4,7 @@ use super::world::{ContainerStage, Seen, World};
 use super::{Event, Happening, SETTLE, Simulation, Sink};
 use crate::model::curve::{Course, Curve, Micros};
 use crate::model::fill::Kind;
-use crate::model::prepare::{PreparedStep, PreparedUntil};
+use crate::model::steps::{PreparedStep, PreparedUntil};
 use crate::observe::StepOutcome;
 
 /// Where the steps have got to.
@@ -91,6 +91,16 @@ impl<'p, S: Sink> Simulation<'p, '_, S> {
                 }
                 takes = self.draw(|own| own.request);
             }
+            PreparedStep::Evict(evict) => {
+                self.begin_evict(step, evict);
+                return;
+            }
+            PreparedStep::Drain(drain) => {
+                self.begin_drain(step, drain);
+                if !drain.background {
+                    return;
+                }
+            }
             PreparedStep::Load { .. } => takes = self.draw(|own| own.import),
             PreparedStep::Nothing => {}
         }
@@ -129,7 +139,7 @@ impl<'p, S: Sink> Simulation<'p, '_, S> {
         }
     }
 
-    fn end_step(&mut self, outcome: StepOutcome) {
+    pub(super) fn end_step(&mut self, outcome: StepOutcome) {
         self.script.waiting = false;
         let failed = outcome != StepOutcome::Done;
         self.tell(&Happening::StepEnded(self.script.step, outcome));
@@ -220,6 +230,7 @@ impl World<'_> {
                 let mut there = self.all_pods_of(*workload).filter(|pod| pod.node == Some(*node)).peekable();
                 there.peek().is_some() && there.all(|pod| pod.deleted)
             }),
+            PreparedUntil::Drained { node, count } => self.nodes[*node].drained >= *count,
             PreparedUntil::Never(_) => false,
         }
     }
@@ -265,6 +276,9 @@ impl World<'_> {
             | PreparedUntil::Unschedulable(workloads)
             | PreparedUntil::Filled(workloads)
             | PreparedUntil::Gone(workloads) => phases(workloads),
+            PreparedUntil::Drained { node, count } => {
+                format!("{} drains of {count} that are over", self.nodes[*node].drained)
+            }
             PreparedUntil::Never(why) => why.clone(),
         })
     }

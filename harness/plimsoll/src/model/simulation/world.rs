@@ -15,6 +15,7 @@ use super::super::fill::Kind;
 use super::super::node::PreparedNode;
 use super::super::prepare::Prepared;
 use super::super::template::{ContainerTemplate, PodTemplate, uid};
+use super::budgets::BudgetState;
 use super::storage::{Machine, NodeStorage};
 
 /// When virtual time is 0, as a wall clock would say it: 2000-01-01T00:00:00Z, which no real run can have.
@@ -41,6 +42,7 @@ pub struct World<'p> {
     pub(in super::super) nodes: Vec<NodeState>,
     pub(in super::super) pods: Vec<PodState<'p>>,
     pub(in super::super) controllers: Vec<ControllerState>,
+    pub(in super::super) budgets: Vec<BudgetState>,
     pub(in super::super) evictions: u32,
     pub(in super::super) rejections: u32,
     pub(in super::super) oom_kills: u32,
@@ -81,6 +83,8 @@ pub struct NodeState {
     pub(super) awaited: Option<usize>,
     /// When the pods evicted in this pass are cleaned up.
     pub(super) cleaned: Micros,
+    /// How many drains of it are over.
+    pub(super) drained: u32,
     /// The kubelet's counts of evictions.
     pub(in super::super) counts: Vec<(Signal, u64)>,
 }
@@ -140,7 +144,7 @@ impl Seen {
     }
 }
 
-/// What the kubelet, or the taint manager, did to a pod.
+/// What the kubelet, the taint manager or the eviction API did to a pod.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fate {
     /// It evicted it.
@@ -154,6 +158,8 @@ pub enum Fate {
     },
     /// The taint manager deleted it.
     Expelled,
+    /// The eviction API deleted it.
+    EvictedThroughApi,
 }
 
 /// Why a pod does not fit on a node.
@@ -204,6 +210,8 @@ pub struct PodState<'p> {
     pub(in super::super) containers: Vec<ContainerState>,
     pub(in super::super) stage: Stage,
     pub(in super::super) seen: Seen,
+    /// Whether its status says that it is Ready.
+    pub(in super::super) ready: bool,
     pub(in super::super) fate: Option<Fate>,
     pub(in super::super) created: Micros,
     pub(in super::super) bound: Option<Micros>,
@@ -217,6 +225,8 @@ pub struct PodState<'p> {
     pub(super) expulsion: Option<ScheduledDeletion>,
     /// When its deletion was asked for.
     pub(in super::super) deletion: Option<Micros>,
+    /// The grace period, in seconds, that it was given then.
+    pub(super) deletion_grace: i64,
     /// Whether the object is gone.
     pub(in super::super) deleted: bool,
     /// When it was last measured for statistics, when it is next, and what it used then.
@@ -279,6 +289,8 @@ pub struct ControllerState {
     pub(super) replicas: u32,
     pub(super) gone: bool,
     pub(super) failures: u32,
+    /// A job makes up for failed pods from then on.
+    pub(super) waits_until: Micros,
 }
 
 impl<'p> World<'p> {
@@ -425,6 +437,7 @@ impl<'p> World<'p> {
             containers: own.containers.iter().map(container).collect(),
             stage: Stage::Unscheduled,
             seen: Seen::Pending,
+            ready: false,
             fate: None,
             created: self.now,
             bound: None,
@@ -434,6 +447,7 @@ impl<'p> World<'p> {
             attempted: 0,
             expulsion: None,
             deletion: None,
+            deletion_grace: 0,
             deleted: false,
             measured: None,
             measured_next: 0,
@@ -493,6 +507,7 @@ impl NodeState {
             to_evict: Vec::new(),
             awaited: None,
             cleaned: 0,
+            drained: 0,
             counts: Vec::new(),
         }
     }

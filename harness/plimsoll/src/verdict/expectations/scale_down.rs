@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod, Volume};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use plimsoll_eviction::disruption::{Controller, Phase, ScaleDown, ScaleDownPod, scale_down};
 
 use super::super::case::Case;
 use super::super::context::Context;
 use super::super::coverage::Source;
 use super::super::model::Evidence;
+use crate::kubernetes::selects;
 use crate::plan::{ScaleDownExpectation, ScaleDownObstacle};
 
 /// The annotation by which a pod says whether it may be moved.
@@ -125,23 +125,5 @@ fn covers(budget: &PodDisruptionBudget, pod: &Pod) -> bool {
             .spec
             .as_ref()
             .and_then(|spec| spec.selector.as_ref())
-            .is_some_and(|selector| selects(selector, pod))
-}
-
-/// Upstream: `LabelSelectorAsSelector`.
-fn selects(selector: &LabelSelector, pod: &Pod) -> bool {
-    let label = |key: &str| pod.metadata.labels.as_ref().and_then(|labels| labels.get(key));
-    let equal = selector.match_labels.iter().flatten().all(|(key, value)| label(key) == Some(value));
-    let expressions = selector.match_expressions.iter().flatten().all(|one| {
-        let value = label(&one.key);
-        let listed = value.is_some_and(|value| one.values.iter().flatten().any(|known| known == value));
-        match one.operator.as_str() {
-            "In" => listed,
-            "NotIn" => !listed,
-            "Exists" => value.is_some(),
-            "DoesNotExist" => value.is_none(),
-            _ => false,
-        }
-    });
-    equal && expressions
+            .is_some_and(|selector| selects(selector, pod.metadata.labels.as_ref()))
 }
