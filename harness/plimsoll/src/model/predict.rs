@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::departures::{Departure, NOBODY, conditions, departures};
+use super::departures::{Aspect, Departure, NOBODY};
 use super::{Assumptions, PrepareError, Prepared, timeline};
 use crate::observe::Timeline;
 use crate::plan::{Location, Plan};
@@ -21,9 +21,18 @@ pub struct Prediction {
     pub facts: Vec<FactShares>,
     /// In which order pods go, and when, the most frequent first.
     pub sequences: Vec<Sequence>,
-    /// In which order nodes' pressure conditions are raised and cleared, and when, the most frequent first.
+    /// In which order nodes' pressure conditions are raised and cleared, and nodes are not heard of, and when, the most frequent first.
     #[serde(default)]
     pub conditions: Vec<Sequence>,
+    /// What the API server answers to whoever asks for pods to go, and what drains come to, and when, the most frequent first.
+    #[serde(default)]
+    pub answers: Vec<Sequence>,
+    /// In which order the objects of pods are gone that were told to go, and when, the most frequent first.
+    #[serde(default)]
+    pub gone: Vec<Sequence>,
+    /// In which order pods run in their places, where and when, the most frequent first.
+    #[serde(default)]
+    pub successors: Vec<Sequence>,
     /// The phase that is most like all others, from 0.
     pub representative: u32,
     /// What of the plan is not modelled.
@@ -126,16 +135,16 @@ pub fn predict(plan: &Plan, assumptions: &Assumptions, phases: u32) -> Result<Pr
     let phases = phases.max(1);
     let mut findings: Vec<FindingShares> = Vec::new();
     let mut facts: Vec<FactShares> = Vec::new();
-    let mut sequences: Vec<Sequence> = Vec::new();
-    let mut changes: Vec<Sequence> = Vec::new();
+    let mut aspects: [Vec<Sequence>; Aspect::ALL.len()] = Default::default();
     // For each phase, which alternative of which fact it has.
     let mut choices: Vec<Vec<(usize, usize)>> = Vec::new();
     for phase in 0..phases {
         let timeline = timeline(plan, &prepared, assumptions, &assumptions.phase(phase, phases));
         add_findings(&mut findings, plan, &timeline);
         choices.push(add_facts(&mut facts, &Facts::of(plan, &timeline).text(None)));
-        add_sequence(&mut sequences, departures(&timeline));
-        add_sequence(&mut changes, conditions(&timeline));
+        for (sequences, aspect) in aspects.iter_mut().zip(Aspect::ALL) {
+            add_sequence(sequences, aspect.of(&timeline));
+        }
     }
     // A step that ends as it should leaves no finding.
     for finding in &mut findings {
@@ -149,15 +158,19 @@ pub fn predict(plan: &Plan, assumptions: &Assumptions, phases: u32) -> Result<Pr
     for fact in &mut facts {
         fact.alternatives.sort_by_key(|alternative| std::cmp::Reverse(alternative.phases));
     }
-    for sequences in [&mut sequences, &mut changes] {
+    for sequences in &mut aspects {
         sequences.sort_by_key(|sequence| std::cmp::Reverse(sequence.phases));
     }
+    let [sequences, conditions, answers, gone, successors] = aspects;
     Ok(Prediction {
         phases,
         findings,
         facts,
         sequences,
-        conditions: changes,
+        conditions,
+        answers,
+        gone,
+        successors,
         representative: u32::try_from(representative).unwrap_or(0),
         omissions: prepared.omissions().to_vec(),
         disagreements: Vec::new(),
@@ -269,6 +282,17 @@ impl Sequence {
 }
 
 impl Prediction {
+    /// What is predicted of one of the things that are compared.
+    pub(super) fn aspect(&self, aspect: Aspect) -> &[Sequence] {
+        match aspect {
+            Aspect::Departures => &self.sequences,
+            Aspect::Conditions => &self.conditions,
+            Aspect::Answers => &self.answers,
+            Aspect::Gone => &self.gone,
+            Aspect::Successors => &self.successors,
+        }
+    }
+
     /// Whether every expectation comes out the same in every phase.
     #[must_use]
     pub fn is_certain(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Predictions beside what real runs did, as a Markdown table.
 
-use crate::model::{Prediction, observed_words, share};
+use crate::model::{Prediction, Sequence, observed_words, share};
 use crate::observe::Timeline;
 use crate::plan::Plan;
 
@@ -21,14 +21,22 @@ const TOLD: usize = 3;
 #[must_use]
 pub fn row(plan: &Plan, prediction: &Prediction, timeline: &Timeline) -> Row {
     let told = prediction.sequences.iter().take(TOLD);
-    let mut predicted: Vec<String> =
-        told.map(|own| format!("{}: {}", share(own.phases, prediction.phases), own.words())).collect();
+    let words = |own: &Sequence| format!("{}: {}", share(own.phases, prediction.phases), own.words());
+    let mut predicted: Vec<String> = told.map(words).collect();
     if prediction.sequences.len() > TOLD {
         predicted.push(format!("and {} more", prediction.sequences.len() - TOLD));
     }
+    let (mut observed, answered) = observed_words(timeline);
+    if let Some(answered) = answered {
+        observed = format!("{observed}<br>{answered}");
+        predicted.extend(prediction.answers.iter().take(TOLD).map(words));
+        if prediction.answers.len() > TOLD {
+            predicted.push(format!("and {} more", prediction.answers.len() - TOLD));
+        }
+    }
     Row {
         scenario: plan.name.clone(),
-        observed: observed_words(timeline),
+        observed,
         predicted: predicted.join("<br>"),
         disagreements: prediction.disagreements.clone(),
         omissions: prediction.omissions.clone(),

@@ -1,6 +1,7 @@
 //! Runs in virtual time: what holds of any plan, and what the rules say of the scenarios that are kept.
 
 mod catalogue;
+mod disruption;
 mod laws;
 mod lives;
 mod storage;
