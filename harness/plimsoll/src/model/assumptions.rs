@@ -59,6 +59,12 @@ pub struct Assumptions {
     pub request: Range,
     /// How long telling a running filler takes.
     pub tell: Range,
+    /// How long a step takes that takes a node away or brings it back.
+    pub outage: Range,
+    /// How long a step takes that takes a node's power.
+    pub power_off: Range,
+    /// From the step that brings a node back until its kubelet is heard of.
+    pub returns: Range,
     /// What the images of filler and sandbox take of their filesystem, packed and unpacked.
     pub images: Range,
     /// How fast files are written that are not paced.
@@ -101,6 +107,9 @@ impl Default for Assumptions {
             control: Range::new(MILLISECOND, 50 * MILLISECOND),
             request: Range::new(3 * MILLISECOND, 30 * MILLISECOND),
             tell: Range::new(30 * MILLISECOND, 200 * MILLISECOND),
+            outage: Range::new(5 * MILLISECOND, 300 * MILLISECOND),
+            power_off: Range::new(1000 * MILLISECOND, 3500 * MILLISECOND),
+            returns: Range::new(300 * MILLISECOND, 4000 * MILLISECOND),
             images: Range::new(28 * MI, 34 * MI),
             write_rate: Range::new(50 * MI, 1500 * MI),
             log_rate: Range::new(15 * MI, 150 * MI),

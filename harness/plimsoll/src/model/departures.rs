@@ -6,20 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::Pod;
 
 use super::predict::{Prediction, Sequence};
+use super::steps::UNREACHABLE;
 use crate::observe::{Answer, Asked, DrainOutcome, Fact, Timeline};
 use crate::verdict::{End, LocalStorageLimit, PodEnd, Preemptor, ends, words};
 
-/// How far apart an observed and a predicted time may be, in seconds: one interval of the kubelet's loop, and where that loop has no
-/// part, what a busy machine takes longer to start a few pods.
+/// How far apart an observed and a predicted time may be, in seconds: one interval of the kubelet's loop. Where that has no part, it is
+/// what a busy machine takes longer to start and stop a few pods.
 const TOLERANCE_SECONDS: f64 = 10.0;
-const TOLERANCE_WITHOUT_LOOP_SECONDS: f64 = 5.0;
 /// Departures no further apart than this, in seconds, have no order.
 const TIE_SECONDS: f64 = 1.0;
 
 /// What is said where no pod goes.
 pub(super) const NOBODY: &str = "nobody goes";
-/// The taint of a node of which nothing is heard. Upstream: `TaintNodeUnreachable`.
-const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 
 /// What of two runs is compared, each by itself: things of two kinds have no order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,14 +46,6 @@ impl Aspect {
             Self::Answers => "nobody is asked to go",
             Self::Gone => "no object is gone",
             Self::Successors => "nobody runs in another's place",
-        }
-    }
-
-    /// How far apart an observed and a predicted time may be, in seconds.
-    const fn tolerance(self) -> f64 {
-        match self {
-            Self::Departures | Self::Conditions => TOLERANCE_SECONDS,
-            Self::Answers | Self::Gone | Self::Successors => TOLERANCE_WITHOUT_LOOP_SECONDS,
         }
     }
 
@@ -337,7 +327,7 @@ pub fn observed_words(timeline: &Timeline) -> (String, Option<String>) {
 }
 
 fn disagreements(aspect: Aspect, sequences: &[Sequence], phases: u32, observed: &[Departure]) -> Vec<String> {
-    let (nothing, tolerance) = (aspect.nothing(), aspect.tolerance());
+    let nothing = aspect.nothing();
     let alike: Vec<&Sequence> = sequences.iter().filter(|sequence| is_like(sequence, observed)).collect();
     if alike.is_empty() {
         let predicted = sequences.iter().take(3).map(|sequence| {
@@ -359,7 +349,7 @@ fn disagreements(aspect: Aspect, sequences: &[Sequence], phases: u32, observed: 
         let (earliest, latest) = same.fold((f64::MAX, f64::MIN), |(earliest, latest), own| {
             (earliest.min(own.earliest), latest.max(own.latest))
         });
-        let within = earliest - tolerance..=latest + tolerance;
+        let within = earliest - TOLERANCE_SECONDS..=latest + TOLERANCE_SECONDS;
         if !within.contains(&departure.seconds) {
             found.push(format!(
                 "{} after {}; predicted {} to {}",
@@ -440,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_told_once_and_compared_more_closely() {
+    fn answers_are_told_once_and_compared_as_departures_are() {
         let mut timeline = Timeline::default();
         let at = |seconds: i64| jiff::Timestamp::from_second(1000 + seconds).expect("a time");
         timeline.push(at(0), Fact::Started);
@@ -477,9 +467,9 @@ mod tests {
         let like = |last: f64| {
             predicted(&[(own, 1.0, 1.0), (&again, 2.0, 2.0), (&through, 9.0, 9.0), (over, last, last)])
         };
-        assert!(disagreements(Aspect::Answers, &like(34.9), 10, &seen).is_empty());
-        let late = disagreements(Aspect::Answers, &like(35.1), 10, &seen);
-        assert_eq!(late, ["a drain of worker timed out after 30.0s; predicted 35.1s to 35.1s"]);
+        assert!(disagreements(Aspect::Answers, &like(39.9), 10, &seen).is_empty());
+        let late = disagreements(Aspect::Answers, &like(40.1), 10, &seen);
+        assert_eq!(late, ["a drain of worker timed out after 30.0s; predicted 40.1s to 40.1s"]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod disruption;
 mod fill;
 mod node;
 mod objects;
+mod outage;
 mod predict;
 mod prepare;
 mod recording;

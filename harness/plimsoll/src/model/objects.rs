@@ -40,6 +40,7 @@ pub(super) fn pod(world: &World<'_>, place: usize) -> Pod {
         phase: Some(own.seen.phase().to_owned()),
         qos_class: pod.status.and_then(|status| status.qos_class),
         start_time: own.bound.map(written),
+        nominated_node_name: own.nominated.map(|node| world.prepared.nodes[node].name.clone()),
         ..PodStatus::default()
     };
     let mut conditions = vec![scheduled(own)];
@@ -66,6 +67,10 @@ pub(super) fn pod(world: &World<'_>, place: usize) -> Pod {
         }
         Some(Fate::Expelled) => conditions.push(PodCondition {
             reason: Some("DeletionByTaintManager".to_owned()),
+            ..condition(DISRUPTION_TARGET, true, own.deletion.unwrap_or(world.now))
+        }),
+        Some(Fate::Preempted) => conditions.push(PodCondition {
+            reason: Some("PreemptionByScheduler".to_owned()),
             ..condition(DISRUPTION_TARGET, true, own.deletion.unwrap_or(world.now))
         }),
         Some(Fate::EvictedThroughApi) => conditions.push(PodCondition {
@@ -168,10 +173,19 @@ pub(super) fn node(world: &World<'_>, place: usize) -> Node {
         last_transition_time: Some(written(since)),
         ..Condition::default()
     };
+    // Of a node of which nothing is heard nothing is known.
+    let unknown = |condition: Condition, since: Micros| Condition {
+        status: "Unknown".to_owned(),
+        last_transition_time: Some(written(since)),
+        ..condition
+    };
     let pressure = NodeCondition::ALL.into_iter().zip(&own.reported);
     let mut conditions: Vec<Condition> =
         pressure.map(|(condition, own)| state(condition.name(), own.raised, own.since)).collect();
-    conditions.push(state("Ready", true, 0));
+    conditions.push(state("Ready", true, own.health.ready_since));
+    if let Some(since) = own.health.unknown {
+        conditions = conditions.into_iter().map(|condition| unknown(condition, since)).collect();
+    }
     let taint = |key: &str, value: &str, effect: &str| Taint {
         key: key.to_owned(),
         value: (!value.is_empty()).then(|| value.to_owned()),

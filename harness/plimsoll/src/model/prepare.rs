@@ -12,9 +12,10 @@ use super::curve::Micros;
 use super::disruption::PreparedBudget;
 use super::fill::Kind as FillKind;
 use super::node::PreparedNode;
-use super::steps::PreparedStep;
-use super::template::{Omissions, PodTemplate, PriorityClasses, Request};
-use crate::plan::{Action, EndKind, Expect, Expectation, Plan, PlannedObject, WORKLOAD_LABEL};
+use super::outage::{self, NodeMonitor};
+use super::steps::{PreparedStep, UNREACHABLE};
+use super::template::{Admission, Omissions, PodTemplate, Request};
+use crate::plan::{Action, Expect, Expectation, Plan, PlannedObject, WORKLOAD_LABEL};
 
 /// Why a plan can not be run on the model.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -68,6 +69,8 @@ pub struct Prepared {
     pub(super) steps: Vec<PreparedStep>,
     /// The keys of the taints that nodes register with or steps set.
     pub(super) taint_keys: BTreeSet<String>,
+    /// How the node controller is set, where a step takes a node away.
+    pub(super) monitor: Option<NodeMonitor>,
     /// Whether anything depends on what is on disk; otherwise it is not looked at.
     pub(super) storage: bool,
     /// Whether anything depends on how many processes there are.
@@ -128,18 +131,11 @@ impl Prepared {
             initial: Vec::new(),
             steps: Vec::new(),
             taint_keys: taint_keys(plan),
+            monitor: None,
             storage: false,
             processes: false,
             omissions: Omissions::new(),
         };
-        let preempts = |expect: &Expect| match expect {
-            Expect::Nominated { .. } => true,
-            Expect::Ended(ended) => ended.kind == EndKind::PreemptedByScheduler,
-            _ => false,
-        };
-        if plan.expectations.iter().any(|expectation| preempts(&expectation.expect)) {
-            prepared.omissions.push("preemption by the scheduler is not modelled".to_owned());
-        }
         let asks = |expectation: &Expectation| matches!(expectation.expect, Expect::ScaleDownBlocked(_));
         if plan.expectations.iter().any(asks) {
             prepared.omissions.push("what a cluster autoscaler makes of pods is not modelled".to_owned());
@@ -150,7 +146,10 @@ impl Prepared {
         if plan.nodes.iter().any(|node| node.gpus.is_some()) {
             prepared.omissions.push("GPUs and their memory are not modelled".to_owned());
         }
-        let mut classes = PriorityClasses::default();
+        if plan.hollow.is_some() {
+            prepared.omissions.push("hollow nodes are not modelled".to_owned());
+        }
+        let mut classes = Admission::new(&plan.control_plane);
         let applied = plan.steps.iter().filter_map(|step| match &step.action {
             Action::Apply(objects) => Some(objects.as_slice()),
             _ => None,
@@ -175,6 +174,9 @@ impl Prepared {
             prepared.steps.push(step);
         }
         prepared.find_out_what_matters(plan);
+        prepared.monitor = outage::monitor(plan, &prepared.nodes);
+        let left_out = outage::omissions(plan, &prepared);
+        prepared.omissions.extend(left_out);
         Ok(prepared)
     }
 
@@ -259,7 +261,7 @@ impl Prepared {
     pub(super) fn add(
         &mut self,
         planned: &PlannedObject,
-        classes: &PriorityClasses,
+        classes: &Admission,
     ) -> Result<usize, PrepareError> {
         let object = &planned.object;
         let text =
@@ -326,8 +328,12 @@ fn taint_keys(plan: &Plan) -> BTreeSet<String> {
         Action::Taint(taint) => Some(taint.taint.key.clone()),
         _ => None,
     });
+    let unreachable = plan.steps.iter().any(|step| matches!(step.action, Action::Node { .. }));
+    let unreachable = unreachable.then(|| UNREACHABLE.to_owned());
     let registered = plan.nodes.iter().flat_map(|node| &node.taints);
-    set.chain(registered.filter_map(|taint| taint["key"].as_str().map(str::to_owned))).collect()
+    set.chain(unreachable)
+        .chain(registered.filter_map(|taint| taint["key"].as_str().map(str::to_owned)))
+        .collect()
 }
 
 /// The name of the first pod that an object makes.

@@ -10,9 +10,14 @@ use super::disruption::{EvictedWorkload, PreparedDrain, PreparedEvict};
 use super::fill::{Kind as FillKind, lies_with_images};
 use super::prepare::{Kind, PrepareError, Prepared, micros};
 use super::simulation::Seen;
-use super::template::PriorityClasses;
+use super::template::Admission;
 use crate::plan::filler;
-use crate::plan::{Action, BallastImage, DeletePodsPlan, EvictPlan, FillTarget, Plan, PlannedStep, Until};
+use crate::plan::{
+    Action, BallastImage, DeletePodsPlan, EvictPlan, FillTarget, NodeChange, Plan, PlannedStep, Until,
+};
+
+/// The taint of a node of which nothing is heard. Upstream: `TaintNodeUnreachable`.
+pub(super) const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 
 /// What a step does, with names resolved.
 #[derive(Debug, Clone)]
@@ -20,8 +25,12 @@ pub(super) enum PreparedStep {
     Start(Vec<usize>),
     Delete(Vec<usize>),
     Apply(Vec<usize>),
-    /// Pods whose status says so are deleted.
-    DeleteEnded(Seen),
+    /// Pods of the run's namespace are deleted, by a selector.
+    DeletePods {
+        selector: String,
+        which: Which,
+        force: bool,
+    },
     Wait {
         until: PreparedUntil,
         within: Micros,
@@ -57,8 +66,33 @@ pub(super) enum PreparedStep {
     Evict(PreparedEvict),
     /// A node is emptied.
     Drain(PreparedDrain),
+    /// A node is taken away, or brought back.
+    Node {
+        node: usize,
+        change: NodeChange,
+    },
     /// Something that the model does not know of: it takes no time.
     Nothing,
+}
+
+/// Which pods a field selector finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Which {
+    /// Those whose status says so.
+    Phase(Seen),
+    /// The one of this name.
+    Name(String),
+}
+
+impl Which {
+    fn new(selector: &str) -> Option<Self> {
+        match selector.split_once('=')? {
+            ("status.phase", "Failed") => Some(Self::Phase(Seen::Failed)),
+            ("status.phase", "Succeeded") => Some(Self::Phase(Seen::Succeeded)),
+            ("metadata.name", name) => Some(Self::Name(name.to_owned())),
+            _ => None,
+        }
+    }
 }
 
 /// What a wait waits for.
@@ -81,6 +115,13 @@ pub(super) enum PreparedUntil {
         key: String,
         effect: Option<String>,
         present: bool,
+    },
+    /// Every pod is Ready.
+    Ready(Vec<usize>),
+    /// A node's condition Ready has this status.
+    NodeReady {
+        node: usize,
+        known: bool,
     },
     /// Every pod was told to go.
     Terminating(Vec<usize>),
@@ -106,7 +147,7 @@ impl Prepared {
         plan: &Plan,
         step: &PlannedStep,
         by_workload: &BTreeMap<&str, Vec<usize>>,
-        classes: &PriorityClasses,
+        classes: &Admission,
     ) -> Result<PreparedStep, PrepareError> {
         let objects = |names: &[String]| -> Vec<usize> {
             names.iter().filter_map(|name| by_workload.get(name.as_str())).flatten().copied().collect()
@@ -132,26 +173,30 @@ impl Prepared {
                 },
                 on: taint.on,
             },
-            Action::DeletePods(DeletePodsPlan { field_selector, .. })
-                if ["status.phase=Failed", "status.phase=Succeeded"].contains(&field_selector.as_str()) =>
-            {
-                let failed = field_selector.ends_with("Failed");
-                PreparedStep::DeleteEnded(if failed { Seen::Failed } else { Seen::Succeeded })
-            }
             Action::Evict(evict) => PreparedStep::Evict(self.evict(plan, evict, by_workload)),
             Action::Drain(drain) => {
                 let node = self.node_place(&drain.node)?;
                 PreparedStep::Drain(PreparedDrain::new(drain, node, plan.expects_drains_of(&drain.node)))
             }
-            Action::DeletePods(_) => {
-                let title = crate::verdict::words::action(&step.action);
-                self.omissions.push(format!("a step is not modelled: {title}"));
-                PreparedStep::Nothing
+            Action::DeletePods(DeletePodsPlan { field_selector, force }) => {
+                match Which::new(field_selector) {
+                    Some(which) => {
+                        PreparedStep::DeletePods { selector: field_selector.clone(), which, force: *force }
+                    }
+                    None => {
+                        let title = crate::verdict::words::action(&step.action);
+                        self.omissions.push(format!("a step is not modelled: {title}"));
+                        PreparedStep::Nothing
+                    }
+                }
             }
             Action::Load { node, images } => {
                 PreparedStep::Load { node: self.node_place(node)?, images: images.clone() }
             }
-            Action::Node { .. } | Action::ControlPlane { .. } | Action::Zone { .. } | Action::Gpu { .. } => {
+            Action::Node { node, change } => {
+                PreparedStep::Node { node: self.node_place(node)?, change: *change }
+            }
+            Action::ControlPlane { .. } | Action::Zone { .. } | Action::Gpu { .. } => {
                 self.omissions
                     .push("a step takes away what the cluster is made of, which is not modelled".to_owned());
                 PreparedStep::Nothing
@@ -220,10 +265,8 @@ impl Prepared {
     fn known_until(&self, until: &Until) -> Result<PreparedUntil, PrepareError> {
         let never = PreparedUntil::Never;
         Ok(match until {
-            // Only probes make a difference between the two, and they are an omission of their own.
-            Until::Running(names) | Until::Ready(names) => {
-                PreparedUntil::Running(self.workload_places(names))
-            }
+            Until::Running(names) => PreparedUntil::Running(self.workload_places(names)),
+            Until::Ready(names) => PreparedUntil::Ready(self.workload_places(names)),
             Until::Filled(names) => PreparedUntil::Filled(self.workload_places(names)),
             Until::Gone(names) => PreparedUntil::Gone(self.workload_places(names)),
             Until::Evictions(count) => PreparedUntil::Evictions(*count),
@@ -238,6 +281,12 @@ impl Prepared {
                 } else {
                     never("nodes that fail are not modelled".to_owned())
                 }
+            }
+            Until::ConditionStatus { node, condition, status }
+                if condition == "Ready"
+                    && (status == "True" || status == "Unknown" && self.taint_keys.contains(UNREACHABLE)) =>
+            {
+                PreparedUntil::NodeReady { node: self.node_place(node)?, known: status == "True" }
             }
             Until::ConditionStatus { .. } | Until::ZoneTaint { .. } => {
                 never("nodes that fail are not modelled".to_owned())

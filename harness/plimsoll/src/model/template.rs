@@ -1,6 +1,6 @@
 //! A pod as the API server would have it, before it is one: defaults put in, and what its containers take over time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{Pod, Volume};
 use plimsoll_eviction::document::read_pods;
@@ -11,10 +11,13 @@ use serde_json::{Value, json};
 
 use super::curve::{Micros, SECOND};
 use super::fill::{self, Fill};
-use crate::plan::{HOG_IMAGE, WORKLOAD_LABEL, filler};
+use super::steps::UNREACHABLE;
+use crate::plan::{ControlPlaneSettings, HOG_IMAGE, WORKLOAD_LABEL, filler};
 
 /// Upstream: `DefaultTerminationGracePeriodSeconds`.
 const DEFAULT_GRACE_SECONDS: i64 = 30;
+/// Upstream: the default of `--default-unreachable-toleration-seconds` and its like.
+const DEFAULT_TOLERATION_SECONDS: u32 = 300;
 /// The priorities of the classes that every cluster has. Upstream: `scheduling.SystemPriorityClasses`.
 const SYSTEM_CLASSES: [(&str, i32); 2] =
     [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
@@ -102,6 +105,8 @@ pub struct PodTemplate {
     pub grace_seconds: i64,
     /// What it requests.
     pub request: Request,
+    /// Whether others may have to go for it.
+    pub(super) preempts: bool,
     /// The node that it names itself.
     pub(super) node: Option<String>,
     /// Its volumes, in the order of the rules' pod.
@@ -113,14 +118,30 @@ pub struct PodTemplate {
 /// What of a pod the model leaves out of account.
 pub(super) type Omissions = Vec<String>;
 
-/// The priority classes of a plan by name, and the default of them.
-#[derive(Debug, Default)]
-pub(super) struct PriorityClasses {
+/// What the API server's admission plugins put into pods: the priority classes of a plan by name, and the default of them; how long a
+/// pod that says nothing of it tolerates that its node is lost, in seconds. Upstream: the plugins Priority and DefaultTolerationSeconds.
+#[derive(Debug)]
+pub(super) struct Admission {
     values: BTreeMap<String, i32>,
     default: Option<String>,
+    /// The classes whose pods have nobody go for them.
+    polite: BTreeSet<String>,
+    not_ready_seconds: u32,
+    unreachable_seconds: u32,
 }
 
-impl PriorityClasses {
+impl Admission {
+    pub(super) fn new(settings: &ControlPlaneSettings) -> Self {
+        let seconds = |own: Option<u32>| own.unwrap_or(DEFAULT_TOLERATION_SECONDS);
+        Self {
+            values: BTreeMap::new(),
+            default: None,
+            polite: BTreeSet::new(),
+            not_ready_seconds: seconds(settings.default_not_ready_toleration_seconds),
+            unreachable_seconds: seconds(settings.default_unreachable_toleration_seconds),
+        }
+    }
+
     pub(super) fn add(&mut self, object: &Value) {
         let value = object["value"].as_i64().and_then(|value| i32::try_from(value).ok());
         if let (Some(name), Some(value)) = (object.pointer("/metadata/name").and_then(Value::as_str), value) {
@@ -128,7 +149,14 @@ impl PriorityClasses {
             if object["globalDefault"] == true {
                 self.default = Some(name.to_owned());
             }
+            if object["preemptionPolicy"] == "Never" {
+                self.polite.insert(name.to_owned());
+            }
         }
+    }
+
+    fn is_polite(&self, class: Option<&str>) -> bool {
+        class.or(self.default.as_deref()).is_some_and(|class| self.polite.contains(class))
     }
 
     fn priority(&self, class: Option<&str>) -> i32 {
@@ -149,7 +177,7 @@ impl PodTemplate {
         index: usize,
         name: &str,
         object: &Value,
-        classes: &PriorityClasses,
+        classes: &Admission,
         omissions: &mut Omissions,
     ) -> Result<Self, String> {
         let object = with_defaults(index, name, object, classes);
@@ -187,6 +215,7 @@ impl PodTemplate {
             restart,
             grace_seconds: spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE_SECONDS),
             request,
+            preempts: spec.preemption_policy.as_deref() != Some("Never"),
             node: spec.node_name.clone(),
             volumes: volumes.iter().map(VolumeTemplate::new).collect(),
             selector: spec.node_selector.clone().unwrap_or_default(),
@@ -228,7 +257,7 @@ impl PodTemplate {
 
 /// What the API server, its admission plugins included, makes of a pod. Upstream: `SetDefaults_PodSpec`, the plugins
 /// Priority and DefaultTolerationSeconds.
-fn with_defaults(index: usize, name: &str, object: &Value, classes: &PriorityClasses) -> Value {
+fn with_defaults(index: usize, name: &str, object: &Value, classes: &Admission) -> Value {
     let mut object = object.clone();
     object["apiVersion"] = json!("v1");
     object["kind"] = json!("Pod");
@@ -259,11 +288,22 @@ fn with_defaults(index: usize, name: &str, object: &Value, classes: &PriorityCla
     if spec["priority"].is_null() {
         spec["priority"] = json!(classes.priority(spec["priorityClassName"].as_str()));
     }
+    if spec["preemptionPolicy"].is_null() && classes.is_polite(spec["priorityClassName"].as_str()) {
+        spec["preemptionPolicy"] = json!("Never");
+    }
     let mut tolerations = spec["tolerations"].as_array().cloned().unwrap_or_default();
-    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
-        if !tolerations.iter().any(|toleration| toleration["key"] == key) {
+    for (key, seconds) in [
+        ("node.kubernetes.io/not-ready", classes.not_ready_seconds),
+        (UNREACHABLE, classes.unreachable_seconds),
+    ] {
+        // One without a key is for every taint.
+        let covers = |own: &Value| {
+            let text = |field: &str| own[field].as_str().unwrap_or_default();
+            (text("key") == key || text("key").is_empty()) && ["", "NoExecute"].contains(&text("effect"))
+        };
+        if !tolerations.iter().any(covers) {
             tolerations.push(
-                json!({ "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300 }),
+                json!({ "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds }),
             );
         }
     }

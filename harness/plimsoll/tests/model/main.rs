@@ -4,6 +4,8 @@ mod catalogue;
 mod disruption;
 mod laws;
 mod lives;
+mod node_failure;
+mod preemption;
 mod storage;
 mod tallies;
 mod text;

@@ -127,9 +127,14 @@ impl<'p> World<'p> {
     }
 
     /// The budgets that are about a pod. Upstream: `getPodDisruptionBudgets`.
-    fn covering(&self, pod: usize) -> Vec<usize> {
+    pub(super) fn covering(&self, pod: usize) -> Vec<usize> {
         let all = (0..self.budgets.len()).filter(|budget| !self.budgets[*budget].gone);
         all.filter(|budget| self.is_covered(*budget, &self.pods[pod])).collect()
+    }
+
+    /// How many disruptions each budget still allows.
+    pub(super) fn allowed_disruptions(&self) -> Vec<i64> {
+        self.budgets.iter().map(|own| own.status.disruptions_allowed).collect()
     }
 
     /// The pods that a budget is about, counted. Upstream: `getPodsForPdb`, `getExpectedScale`, `countHealthyPods`.

@@ -115,11 +115,17 @@ impl<S: Sink> Simulation<'_, '_, S> {
         if own.deleted {
             return;
         }
+        if grace == Some(0) {
+            self.delete_by_force(pod);
+            return;
+        }
         if own.deletion.is_some() {
             // One that is told again may have less time, but not more.
             if let Some(less) = grace.filter(|grace| *grace < own.deletion_grace) {
                 own.deletion_grace = less;
-                self.hurry(pod, less);
+                if !self.world.is_away(pod) {
+                    self.hurry(pod, less);
+                }
             }
             return;
         }
@@ -139,7 +145,20 @@ impl<S: Sink> Simulation<'_, '_, S> {
             let control = self.draw(|own| own.control);
             self.after(control, Event::Reconcile(controller));
         }
-        self.stop(pod, grace);
+        if !self.world.is_away(pod) {
+            self.stop(pod, grace);
+        }
+    }
+
+    /// A pod's object goes at once, whatever its kubelet still does for it.
+    fn delete_by_force(&mut self, pod: usize) {
+        let own = &mut self.world.pods[pod];
+        own.deletion.get_or_insert(self.world.now);
+        own.deletion_grace = 0;
+        self.remove(pod);
+        if !self.world.is_away(pod) {
+            self.stop(pod, 0);
+        }
     }
 
     /// A pod's object goes.
@@ -198,6 +217,7 @@ impl<S: Sink> Simulation<'_, '_, S> {
             if self.world.pods[pod].unschedulable.replace(misfits) != Some(misfits) {
                 self.tell(&Happening::Pod(pod));
             }
+            self.preempt(pod);
             return;
         }
         let choice = if best.len() > 1 { self.world.dice.one_of(best.len()) } else { 0 };
@@ -209,7 +229,9 @@ impl<S: Sink> Simulation<'_, '_, S> {
         for pod in 0..self.world.pods.len() {
             let own = &self.world.pods[pod];
             if own.stage == Stage::Unscheduled && own.unschedulable.is_some() {
-                let until = own.attempted + scheduling_backoff(own.attempts);
+                // One for which others go is not left alone: it is looked at as soon as they have ended.
+                let backoff = own.nominated.map_or_else(|| scheduling_backoff(own.attempts), |_| 0);
+                let until = own.attempted + backoff;
                 let control = self.draw(|own| own.control);
                 self.at(until.max(self.world.now) + control, Event::Schedule(pod));
             }
@@ -335,7 +357,7 @@ impl<S: Sink> Simulation<'_, '_, S> {
             pod.template == template
                 && pod.pinned == Some(node)
                 && pod.seen.is_final()
-                && !matches!(pod.fate, Some(Fate::EvictedThroughApi | Fate::Expelled))
+                && !matches!(pod.fate, Some(Fate::EvictedThroughApi | Fate::Expelled | Fate::Preempted))
                 && pod.deletion.is_some_and(|deletion| deletion > since)
         })
     }
@@ -420,7 +442,7 @@ impl World<'_> {
     }
 
     /// The pods that are bound to a node and have not ended, as the scheduler counts them.
-    fn bound_to(&self, node: usize) -> impl Iterator<Item = usize> {
+    pub(super) fn bound_to(&self, node: usize) -> impl Iterator<Item = usize> {
         (0..self.pods.len()).filter(move |pod| {
             let pod = &self.pods[*pod];
             pod.node == Some(node) && !pod.deleted && !pod.seen.is_final()
@@ -441,7 +463,7 @@ impl World<'_> {
 
     /// Why a pod does not fit on a node, if it does not.
     /// Upstream: the filters NodeUnschedulable, NodeName, NodeAffinity's node selector, TaintToleration and NodeResourcesFit.
-    fn misfit(&self, pod: usize, node: usize) -> Option<Misfit> {
+    pub(super) fn misfit(&self, pod: usize, node: usize) -> Option<Misfit> {
         let (own, plan) = (&self.pods[pod], self.node_plan(node));
         let rules = &own.rules;
         if self.nodes[node].unschedulable && !rules.tolerates(UNSCHEDULABLE, "", "NoSchedule") {
@@ -459,10 +481,29 @@ impl World<'_> {
         if !fits_selector(plan, self.prepared, own.template) {
             return Some(Misfit::Affinity);
         }
+        self.lacks(pod, node, self.bound_to(node))
+    }
+
+    /// What a node lacks for a pod beside these others, and beside those for which pods of it go and that are no less important.
+    pub(super) fn lacks(
+        &self,
+        pod: usize,
+        node: usize,
+        others: impl Iterator<Item = usize>,
+    ) -> Option<Misfit> {
+        let plan = self.node_plan(node);
         let request = self.template(pod).request();
         let (mut memory, mut processors, mut count) = (request.memory, request.processors, 1);
         let mut storage = request.storage;
-        for other in self.bound_to(node) {
+        let priority = self.pods[pod].rules.effective_priority();
+        let nominated = (0..self.pods.len()).filter(|other| {
+            let own = &self.pods[*other];
+            *other != pod
+                && own.nominated == Some(node)
+                && own.stage == Stage::Unscheduled
+                && own.rules.effective_priority() >= priority
+        });
+        for other in others.chain(nominated) {
             let request = self.template(other).request();
             memory += request.memory;
             processors += request.processors;

@@ -9,6 +9,8 @@
 //! - `room`: what is left on disk, what is removed to get room, and what comes of a full disk.
 //! - `taints`: what taints do, those for conditions and others.
 //! - `budgets`: disruption budgets and the eviction API.
+//! - `outages`: nodes that are away, and the node controller.
+//! - `preemption`: who goes for a pod of higher priority.
 //! - `requests`: steps that ask for pods to go, drains among them.
 //! - `script`: the steps of the plan.
 
@@ -17,6 +19,8 @@ mod containers;
 mod control;
 mod kernel;
 mod kubelet;
+mod outages;
+mod preemption;
 mod requests;
 mod room;
 mod script;
@@ -30,6 +34,7 @@ use std::collections::BinaryHeap;
 use plimsoll_eviction::manager::{Eviction, Outcome};
 use plimsoll_node::report::OomScope;
 
+use self::outages::NodeController;
 use self::requests::Asker;
 use self::script::Script;
 pub use self::world::{
@@ -166,6 +171,18 @@ enum Event {
     Reconcile(usize),
     /// A kubelet has a pod's object removed that ended after it was told to go.
     Remove(usize),
+    /// The node controller looks at the nodes' health.
+    Monitor,
+    /// It taints a node of which nothing is heard, so that no pod comes to it.
+    Unreachable(usize),
+    /// It takes that taint off.
+    Reachable(usize),
+    /// It takes the taint off that drives pods out.
+    TakeTaintOff(usize),
+    /// It looks at its queues of nodes to be tainted.
+    PollQueues,
+    /// A node that was away is heard of.
+    Heard(usize),
     /// A budget's controller counts its pods.
     Count(usize),
     /// A step asks the API server for a pod.
@@ -194,6 +211,7 @@ struct Simulation<'p, 's, S> {
     script: Script,
     /// The steps that ask for pods, in the order in which they began.
     askers: Vec<Asker>,
+    controller: NodeController,
     finished: bool,
 }
 
@@ -231,6 +249,7 @@ pub fn simulate(prepared: &Prepared, assumptions: &Assumptions, phase: &Phase, s
         serial: 0,
         script: Script::default(),
         askers: Vec::new(),
+        controller: NodeController::default(),
         finished: false,
     };
     simulation.run();
@@ -241,6 +260,7 @@ impl<S: Sink> Simulation<'_, '_, S> {
         for node in 0..self.world.nodes.len() {
             self.first_look(node);
         }
+        self.first_monitoring();
         self.tell(&Happening::Started);
         for object in 0..self.world.prepared.initial.len() {
             self.create(self.world.prepared.initial[object]);
@@ -275,6 +295,9 @@ impl<S: Sink> Simulation<'_, '_, S> {
     }
 
     fn handle(&mut self, event: Event) {
+        if self.world.prepared.monitor.is_some() && self.park(event) {
+            return;
+        }
         match event {
             Event::Look(node) => self.look(node),
             Event::Status(node) => self.report_node(node),
@@ -295,6 +318,12 @@ impl<S: Sink> Simulation<'_, '_, S> {
             Event::Filled(pod, container, version) => self.filled(pod, container, version),
             Event::Reconcile(controller) => self.reconcile(controller),
             Event::Remove(pod) => self.remove(pod),
+            Event::Monitor => self.monitor(),
+            Event::Unreachable(node) => self.taint_unreachable(node),
+            Event::Reachable(node) => self.taint_reachable(node),
+            Event::TakeTaintOff(node) => self.take_taint_off(node),
+            Event::PollQueues => self.poll_queues(),
+            Event::Heard(node) => self.heard(node),
             Event::Count(budget) => self.count(budget),
             Event::Ask(asker, request) => self.ask(asker, request),
             Event::DrainCordons(asker) => self.drain_cordons(asker),

@@ -4,8 +4,9 @@ use super::world::{ContainerStage, Seen, World};
 use super::{Event, Happening, SETTLE, Simulation, Sink};
 use crate::model::curve::{Course, Curve, Micros};
 use crate::model::fill::Kind;
-use crate::model::steps::{PreparedStep, PreparedUntil};
+use crate::model::steps::{PreparedStep, PreparedUntil, Which};
 use crate::observe::StepOutcome;
+use crate::plan::NodeChange;
 
 /// Where the steps have got to.
 #[derive(Debug, Default)]
@@ -46,13 +47,28 @@ impl<'p, S: Sink> Simulation<'p, '_, S> {
                     takes += self.draw(|own| own.request);
                 }
             }
-            PreparedStep::DeleteEnded(seen) => {
-                for pod in 0..self.world.pods.len() {
-                    let own = &self.world.pods[pod];
-                    if own.seen == *seen && !own.deleted {
-                        self.delete_pod(pod);
-                        takes += self.draw(|own| own.request);
-                    }
+            PreparedStep::DeletePods { selector, which, force } => {
+                let found = self.world.which(which);
+                if found.is_empty() {
+                    let why = format!("no pod has {selector}, so nothing was deleted");
+                    self.end_step(StepOutcome::Failed(why));
+                    return;
+                }
+                for pod in found {
+                    self.delete_pod_within(pod, force.then_some(0));
+                    takes += self.draw(|own| own.request);
+                }
+            }
+            PreparedStep::Node { node, change } => {
+                takes = self.draw(if *change == NodeChange::Kill {
+                    |own| own.power_off
+                } else {
+                    |own| own.outage
+                });
+                if change.undone_by().is_some() {
+                    self.take_away(*node, *change);
+                } else {
+                    self.bring_back(*node);
                 }
             }
             PreparedStep::Observe(time) => takes = *time,
@@ -208,6 +224,11 @@ impl World<'_> {
             PreparedUntil::Unschedulable(workloads) => workloads.iter().all(|workload| {
                 self.missing(*workload, |_, pod| !pod.is_going() && pod.unschedulable.is_some()) == 0
             }),
+            PreparedUntil::Ready(workloads) => {
+                let ready = |_: &Self, pod: &super::PodState<'_>| pod.ready && !pod.is_going();
+                workloads.iter().all(|workload| self.missing(*workload, ready) == 0)
+            }
+            PreparedUntil::NodeReady { node, known } => self.nodes[*node].health.unknown.is_none() == *known,
             PreparedUntil::Filled(workloads) => {
                 let filled = |_: &Self, pod: &super::PodState<'_>| {
                     !pod.is_going() && pod.containers.iter().any(|own| own.filled)
@@ -233,6 +254,19 @@ impl World<'_> {
             PreparedUntil::Drained { node, count } => self.nodes[*node].drained >= *count,
             PreparedUntil::Never(_) => false,
         }
+    }
+
+    /// The pods of the run's namespace that a field selector finds.
+    fn which(&self, which: &Which) -> Vec<usize> {
+        let is_it = |pod: &super::PodState<'_>| match which {
+            Which::Phase(seen) => pod.seen == *seen,
+            Which::Name(name) => pod.name() == name,
+        };
+        let all =
+            self.pods.iter().enumerate().filter(|(_, pod)| {
+                !pod.deleted && pod.rules.namespace == crate::plan::NAMESPACE && is_it(pod)
+            });
+        all.map(|(pod, _)| pod).collect()
     }
 
     /// Pods of a workload, those that are gone among them.
@@ -274,8 +308,13 @@ impl World<'_> {
             | PreparedUntil::GoneFrom { workloads, .. }
             | PreparedUntil::Running(workloads)
             | PreparedUntil::Unschedulable(workloads)
+            | PreparedUntil::Ready(workloads)
             | PreparedUntil::Filled(workloads)
             | PreparedUntil::Gone(workloads) => phases(workloads),
+            PreparedUntil::NodeReady { node, known } => {
+                let is = if *known { "is not" } else { "is still" };
+                format!("{} {is} heard of", self.node_plan(*node).name)
+            }
             PreparedUntil::Drained { node, count } => {
                 format!("{} drains of {count} that are over", self.nodes[*node].drained)
             }

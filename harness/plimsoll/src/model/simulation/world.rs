@@ -16,6 +16,7 @@ use super::super::node::PreparedNode;
 use super::super::prepare::Prepared;
 use super::super::template::{ContainerTemplate, PodTemplate, uid};
 use super::budgets::BudgetState;
+use super::outages::{Health, Outage};
 use super::storage::{Machine, NodeStorage};
 
 /// When virtual time is 0, as a wall clock would say it: 2000-01-01T00:00:00Z, which no real run can have.
@@ -71,6 +72,10 @@ pub struct NodeState {
     pub(super) outside: Option<Curve>,
     /// What is on its disks, and what else is filled outside every pod.
     pub(in super::super) storage: NodeStorage,
+    /// Whether it is away, and how.
+    pub(super) outage: Option<Outage>,
+    /// What the node controller knows of it.
+    pub(in super::super) health: Health,
     /// The pods that the kubelet runs, stops or has yet to clean up, by place.
     pub(in super::super) pods: Vec<usize>,
     /// The statistics, and whose they are.
@@ -144,7 +149,7 @@ impl Seen {
     }
 }
 
-/// What the kubelet, the taint manager or the eviction API did to a pod.
+/// What the kubelet, the taint manager, the eviction API or the scheduler did to a pod.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fate {
     /// It evicted it.
@@ -160,6 +165,8 @@ pub enum Fate {
     Expelled,
     /// The eviction API deleted it.
     EvictedThroughApi,
+    /// The scheduler deleted it, for a pod of higher priority.
+    Preempted,
 }
 
 /// Why a pod does not fit on a node.
@@ -218,6 +225,8 @@ pub struct PodState<'p> {
     pub(in super::super) started: Option<Micros>,
     /// Why no node took it when the scheduler last looked.
     pub(in super::super) unschedulable: Option<Misfits>,
+    /// The node on which others go for it.
+    pub(in super::super) nominated: Option<usize>,
     /// How often the scheduler looked at it, and when last.
     pub(super) attempts: u32,
     pub(super) attempted: Micros,
@@ -320,6 +329,11 @@ impl<'p> World<'p> {
 
     pub(in super::super) fn template(&self, pod: usize) -> &'p PodTemplate {
         &self.prepared.templates[self.pods[pod].template]
+    }
+
+    /// Whether a pod's node is away, so that its kubelet can do nothing for it.
+    pub(super) fn is_away(&self, pod: usize) -> bool {
+        self.pods[pod].node.is_some_and(|node| self.nodes[node].outage.is_some())
     }
 
     pub(super) fn node_plan(&self, node: usize) -> &'p PreparedNode {
@@ -443,6 +457,7 @@ impl<'p> World<'p> {
             bound: None,
             started: None,
             unschedulable: None,
+            nominated: None,
             attempts: 0,
             attempted: 0,
             expulsion: None,
@@ -500,6 +515,8 @@ impl NodeState {
             unschedulable: false,
             outside: None,
             storage: NodeStorage::default(),
+            outage: None,
+            health: Health::default(),
             pods: Vec::new(),
             summary: Summary::default(),
             summary_of: Vec::new(),
