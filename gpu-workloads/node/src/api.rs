@@ -15,6 +15,24 @@ pub mod device_plugin {
     pub const KUBELET_SOCKET: &str = "kubelet.sock";
 }
 
+/// What the kubelet asks of drivers of Dynamic Resource Allocation.
+#[expect(clippy::allow_attributes, unused_qualifications, reason = "generated")]
+pub mod dra {
+    tonic::include_proto!("k8s.io.kubelet.pkg.apis.dra.v1");
+
+    /// The service, as registration names it. Upstream: `dra/v1.DRAPluginService`.
+    pub const SERVICE: &str = "v1.DRAPlugin";
+}
+
+/// How the kubelet learns of plugins by their sockets.
+#[expect(clippy::allow_attributes, unused_qualifications, reason = "generated")]
+pub mod plugin_registration {
+    tonic::include_proto!("pluginregistration");
+
+    /// The type of a driver of Dynamic Resource Allocation. Upstream: `pluginregistration/v1.DRAPlugin`.
+    pub const DRA_PLUGIN: &str = "DRAPlugin";
+}
+
 /// The pod resources API.
 #[expect(clippy::allow_attributes, unused_qualifications, reason = "generated")]
 pub mod pod_resources {

@@ -2,13 +2,15 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use plimsoll_eviction::duration::GoDuration;
 use plimsoll_eviction::quantity::Quantity;
+use tokio::sync::watch;
 
-use crate::driver::{DEFAULT_IGNORED_XIDS, ReaderOptions};
+use crate::driver::{DEFAULT_IGNORED_XIDS, Reading, ReaderOptions, State};
 
 /// The driver, and who asks it.
 #[derive(Debug, Args)]
@@ -40,6 +42,11 @@ impl DriverArguments {
             ignored_xids: self.ignore_xids.clone(),
         }
     }
+}
+
+/// Waits for the first reading, as long as it takes: a driver may come up after its node. None if the reader is over.
+pub(super) async fn first_reading(states: &mut watch::Receiver<State>) -> Option<Arc<Reading>> {
+    states.wait_for(|state| state.reading.is_some()).await.ok()?.reading.clone()
 }
 
 /// A duration as Kubernetes writes it, above zero.

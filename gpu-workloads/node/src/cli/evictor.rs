@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::Failure;
+use super::client::client;
 use super::driver::{DriverArguments, positive_duration};
 use super::resource::ResourceArguments;
 use crate::driver::Reader;
@@ -88,7 +89,7 @@ pub(super) async fn run(arguments: Arguments, cancel: CancellationToken) -> Resu
     let settings = arguments.statements().read().map_err(|error| Failure::Input(error.to_string()))?;
     let reader = arguments.driver.options();
     let silence = reader.silence;
-    let client = client(arguments.api_timeout).await?;
+    let client = client(arguments.api_timeout, Some(arguments.api_timeout)).await?;
     let listener = TcpListener::bind(arguments.listen).await.map_err(|error| {
         Failure::Input(format!("--listen {}: {error}; give another address", arguments.listen))
     })?;
@@ -116,18 +117,4 @@ pub(super) async fn run(arguments: Arguments, cancel: CancellationToken) -> Resu
     // Probes that keep their connection open do not keep the process.
     let _ = tokio::time::timeout(Duration::from_secs(2), server).await;
     Ok(())
-}
-
-/// A client for the cluster that KUBECONFIG or the pod's service account names.
-async fn client(timeout: Duration) -> Result<kube::Client, Failure> {
-    let refuse = |error: &dyn std::fmt::Display| {
-        Failure::Input(format!("no cluster: {error}; set KUBECONFIG, or run in a pod with a service account"))
-    };
-    let mut config = kube::Config::infer().await.map_err(|error| refuse(&error))?;
-    config.connect_timeout = Some(timeout);
-    config.read_timeout = Some(timeout);
-    config.write_timeout = Some(timeout);
-    // A client that asks again by itself would hide that a disruption budget forbids an eviction.
-    config.default_retry = false;
-    kube::Client::try_from(config).map_err(|error| refuse(&error))
 }

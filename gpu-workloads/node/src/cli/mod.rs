@@ -1,6 +1,9 @@
 //! The command line.
 
+mod cdi;
+mod client;
 mod device_plugin;
+mod dra_driver;
 mod driver;
 mod evictor;
 mod resource;
@@ -13,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-/// GPUs on a Kubernetes node: a device plugin, and an evictor for GPU memory.
+/// GPUs on a Kubernetes node: a device plugin, a driver of Dynamic Resource Allocation, and an evictor for GPU memory.
 #[derive(Debug, Parser)]
 #[command(name = "plimsoll-gpu-node", version)]
 struct Arguments {
@@ -25,6 +28,8 @@ struct Arguments {
 enum Command {
     /// Advertises GPUs, or shares of their memory, to the kubelet.
     DevicePlugin(Box<device_plugin::Arguments>),
+    /// Offers whole GPUs to resource claims, and taints those that are not healthy.
+    DraDriver(Box<dra_driver::Arguments>),
     /// Evicts pods when a GPU runs low on memory, by the kubelet's rules.
     Evictor(Box<evictor::Arguments>),
 }
@@ -71,6 +76,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     cancel_on_signals(&cancel).map_err(|error| Failure::Other(format!("signals: {error}")))?;
     match arguments.command {
         Command::DevicePlugin(arguments) => device_plugin::run(*arguments, cancel).await,
+        Command::DraDriver(arguments) => dra_driver::run(*arguments, cancel).await,
         Command::Evictor(arguments) => evictor::run(*arguments, cancel).await,
     }
 }

@@ -12,5 +12,5 @@ mod service;
 
 pub use allocation::Allocation;
 pub use inventory::{Inventory, InventoryError, Resource, Share};
-pub use serve::{ServeError, ServeOptions, serve};
+pub use serve::{ServeOptions, serve};
 pub use service::Plugin;

@@ -2,12 +2,10 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -23,6 +21,7 @@ use crate::api::connect;
 use crate::api::device_plugin::device_plugin_server::DevicePluginServer;
 use crate::api::device_plugin::registration_client::RegistrationClient;
 use crate::api::device_plugin::{KUBELET_SOCKET, RegisterRequest, VERSION};
+use crate::socket::{self, Identity, PathTooLong, identity};
 
 /// How often the sockets are looked at. Both lie in a folder that the kubelet empties when it starts.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -30,8 +29,6 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 /// How long calls that are under way may take when the service ends.
 const DRAIN: Duration = Duration::from_secs(3);
-/// How long the path of a Unix socket can be, in bytes.
-const LONGEST_SOCKET_PATH: usize = 107;
 
 /// Where to listen, and as what.
 #[derive(Clone, Debug)]
@@ -49,37 +46,18 @@ impl ServeOptions {
     }
 }
 
-/// Why the plugin can not listen.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// A path that is too long for a socket.
-    #[error(
-        "{path}: {length} bytes are too long for the path of a socket, which has {LONGEST_SOCKET_PATH} at most; give a \
-         shorter folder"
-    )]
-    PathTooLong {
-        /// The path.
-        path: PathBuf,
-        /// Its length.
-        length: usize,
-    },
-}
-
 /// Listens and registers, anew whenever the kubelet's socket is another or the plugin's own is gone, until `cancel`.
 ///
 /// # Errors
-/// [`ServeError`], for what no waiting mends. Everything else is said in the log and tried again.
+/// [`PathTooLong`]. Everything else is said in the log and tried again.
 pub async fn serve(
     options: &ServeOptions,
     inventory: watch::Receiver<Arc<Inventory>>,
     allocation: watch::Receiver<Arc<Allocation>>,
     cancel: CancellationToken,
-) -> Result<(), ServeError> {
+) -> Result<(), PathTooLong> {
     let own = options.folder.join(options.endpoint());
-    let length = own.as_os_str().len();
-    if length > LONGEST_SOCKET_PATH {
-        return Err(ServeError::PathTooLong { path: own, length });
-    }
+    socket::check(&own)?;
     let kubelet = options.folder.join(KUBELET_SOCKET);
     cancel
         .run_until_cancelled(async {
@@ -118,11 +96,7 @@ async fn once(
 ) -> io::Result<&'static str> {
     // Whatever leaves this function, the service does not outlive it.
     let guard = end.clone().drop_guard();
-    match fs::remove_file(own) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let listener = UnixListener::bind(own)?;
+    let listener = socket::listen(own)?;
     let bound = identity(own);
     let service = Server::builder()
         .add_service(DevicePluginServer::new(plugin))
@@ -164,14 +138,6 @@ async fn register(options: &ServeOptions, kubelet: &Path) -> io::Result<()> {
         .map_err(|status| io::Error::other(format!("the kubelet refuses: {}", status.message())))?;
     info!("registered {} with the kubelet", options.resource_name);
     Ok(())
-}
-
-/// What tells a socket from a later one at the same path. A number of an inode can be used again at once, so the time counts too.
-type Identity = (u64, u64, i64, i64);
-
-fn identity(path: &Path) -> Option<Identity> {
-    let metadata = fs::symlink_metadata(path).ok()?;
-    Some((metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec()))
 }
 
 /// Waits for a socket, as long as it takes: a plugin may well be there before its kubelet.

@@ -1,0 +1,95 @@
+//! The socket that the kubelet finds, at which the driver serves both its registration and what the kubelet asks of it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tokio_stream::wrappers::UnixListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tracing::{info, warn};
+
+use super::plugin::Plugin;
+use crate::api::dra::dra_plugin_server::DraPluginServer;
+use crate::api::plugin_registration::registration_server::RegistrationServer;
+use crate::socket::{self, PathTooLong};
+
+/// How often the socket is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// How long to wait before listening is tried again: at first, and at most.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
+/// How long calls that are under way may take when the service ends.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// Where to listen.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// The folder in which the kubelet finds the sockets of plugins: `/var/lib/kubelet/plugins_registry`. The kubelet must see it by the
+    /// same path.
+    pub folder: PathBuf,
+}
+
+/// Listens until `cancel`, anew whenever the socket is gone. The kubelet registers what it finds, however often it starts anew.
+///
+/// # Errors
+/// [`PathTooLong`]. Everything else is said in the log and tried again.
+pub async fn serve(options: &ServeOptions, plugin: Plugin, cancel: CancellationToken) -> Result<(), PathTooLong> {
+    let own = options.folder.join(format!("{}-reg.sock", plugin.driver()));
+    socket::check(&own)?;
+    let plugin = plugin.at(own.to_string_lossy().into_owned());
+    cancel
+        .run_until_cancelled(async {
+            let mut wait = BACKOFF.0;
+            loop {
+                match once(&options.folder, &own, plugin.clone()).await {
+                    Ok(why) => {
+                        info!("{why}: listening again");
+                        wait = BACKOFF.0;
+                    }
+                    Err(error) => {
+                        warn!("{}: {error}; next try in {wait:?}", own.display());
+                        sleep(wait).await;
+                        wait = (wait * 2).min(BACKOFF.1);
+                    }
+                }
+            }
+        })
+        .await;
+    // The kubelet takes a socket that is left for a plugin that hangs.
+    let _ = fs::remove_file(&own);
+    Ok(())
+}
+
+/// One listening, which lasts until the socket is gone.
+async fn once(folder: &Path, own: &Path, plugin: Plugin) -> io::Result<&'static str> {
+    let end = CancellationToken::new();
+    // Whatever leaves this function, the service does not outlive it.
+    let guard = end.clone().drop_guard();
+    // A kubelet that was never started has not made it yet.
+    fs::create_dir_all(folder)?;
+    let listener = socket::listen(own)?;
+    let bound = socket::identity(own);
+    let service = Server::builder()
+        .add_service(RegistrationServer::new(plugin.clone()))
+        .add_service(DraPluginServer::new(plugin))
+        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), end.clone().cancelled_owned());
+    let mut service: JoinHandle<_> = tokio::spawn(service);
+    info!("listening at {}", own.display());
+    let why = loop {
+        if socket::identity(own) != bound {
+            break "the socket is gone";
+        }
+        if service.is_finished() {
+            break "the service ended";
+        }
+        sleep(LOOK_INTERVAL).await;
+    };
+    drop(guard);
+    if timeout(DRAIN, &mut service).await.is_err() {
+        service.abort();
+    }
+    Ok(why)
+}
