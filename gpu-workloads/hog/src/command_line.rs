@@ -1,5 +1,7 @@
 //! The command line: what can be typed, and what it is resolved to.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -93,7 +95,7 @@ struct FillArguments {
     /// Where to listen for set, release and status [default: plimsoll-hog.sock in /run, /dev or /tmp]
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
-    /// Which devices, by index or UUID, with commas between, or all [default: the first]
+    /// Which devices, by index or UUID, with commas between, or all [default: what the container was given, else the first]
     #[arg(long, value_name = "DEVICES", env = "PLIMSOLL_GPU_DEVICES")]
     device: Option<String>,
     /// What to do when no more can be had [default: exit; with --fill-to-oom: hold]
@@ -148,13 +150,13 @@ enum Action {
         /// How often
         #[arg(long, default_value_t = 50)]
         count: u32,
-        /// Which device, by index or UUID [default: the first]
+        /// Which device, by index or UUID [default: what the container was given, else the first]
         #[arg(long)]
         device: Option<String>,
     },
     /// Make a list of calls, and say of each whether the driver answers as the workloads rely on
     Conformance {
-        /// Which device, by index or UUID [default: the first]
+        /// Which device, by index or UUID [default: what the container was given, else the first]
         #[arg(long)]
         device: Option<String>,
         /// Make no calls, but compare two lists that were made: say what the drivers answered otherwise, and end with code 1 if anything
@@ -189,7 +191,7 @@ struct BystanderArguments {
     /// How long in all: 10m, or forever
     #[arg(long, value_name = "DURATION", default_value = "forever")]
     duration: String,
-    /// Which device, by index or UUID [default: the first]
+    /// Which device, by index or UUID [default: what the container was given, else the first]
     #[arg(long, env = "PLIMSOLL_GPU_DEVICES")]
     device: Option<String>,
     /// End as soon as a round of work fails, instead of counting what fails
@@ -345,10 +347,21 @@ fn compare(files: &[PathBuf]) -> Result<ExitCode, Refusal> {
     Ok(ExitCode::from(if differences.is_empty() { session::EXIT_ENDED } else { session::EXIT_FAILED }))
 }
 
-/// The devices that were asked for.
+/// The devices that the container was given, by the variables that each brings along: `PLIMSOLL_GPU_<number>=<UUID>`.
+fn given(variables: impl Iterator<Item = (OsString, OsString)>) -> Option<String> {
+    let device = |(name, uuid): (OsString, OsString)| {
+        let number: u32 = name.to_str()?.strip_prefix("PLIMSOLL_GPU_")?.parse().ok()?;
+        Some((number, uuid.into_string().ok()?))
+    };
+    let devices: BTreeMap<u32, String> = variables.filter_map(device).collect();
+    (!devices.is_empty()).then(|| devices.into_values().collect::<Vec<_>>().join(","))
+}
+
+/// The devices that were asked for, or else given.
 fn choose(driver: &Driver, asked: Option<&str>) -> Result<Vec<Device>, Refusal> {
     let devices = driver.devices().map_err(|error| error.to_string())?;
-    let asked = asked.unwrap_or("0");
+    let given = given(std::env::vars_os());
+    let asked = asked.or(given.as_deref()).unwrap_or("0");
     if asked == "all" {
         return Ok(devices);
     }
@@ -483,6 +496,20 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn what_a_container_was_given_is_told_by_its_variables() {
+        let of = |variables: &[(&str, &str)]| {
+            given(variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))))
+        };
+        let others =
+            [("PLIMSOLL_GPU_STAMP", "SIMULATED"), ("PLIMSOLL_GPU_MEMORY_BYTES", "1"), ("PATH", "/bin")];
+        assert_eq!(of(&others), None);
+        assert_eq!(
+            of(&[("PLIMSOLL_GPU_10", "GPU-b"), ("PLIMSOLL_GPU_9", "GPU-a")]),
+            Some("GPU-a,GPU-b".to_owned())
+        );
     }
 
     #[test]

@@ -98,6 +98,10 @@ pub struct ControlPlaneSettings {
     /// `--default-unreachable-toleration-seconds` of the API server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_unreachable_toleration_seconds: Option<u32>,
+    /// Whether DeviceTaintRules are served and followed, which Kubernetes 1.36 does not do by itself: the feature gate
+    /// `DRADeviceTaintRules`, and `resource.k8s.io/v1beta2`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub device_taint_rules: bool,
 }
 
 /// Durations that may be absent, as seconds with fractions.
@@ -196,6 +200,9 @@ pub struct GpuConfig {
     /// The last ones, where they are given away whole and by a resource of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub whole: Option<WholeGpus>,
+    /// Whether all are given away whole, to resource claims. Then no device plugin runs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub claims: bool,
     /// The options of the evictor; absent where none runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evictor: Option<Vec<String>>,
@@ -287,7 +294,7 @@ pub enum ControlRequest {
         /// Such as `hollow-a-0`.
         component: String,
     },
-    /// Let a simulated GPU have an error, or be as new, which its device plugin learns by being started anew.
+    /// Let a simulated GPU have an error, or be as new, which its device plugin or driver learns by being started anew.
     Gpu {
         /// Its index.
         device: u32,

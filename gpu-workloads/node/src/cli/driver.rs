@@ -10,7 +10,7 @@ use plimsoll_eviction::duration::GoDuration;
 use plimsoll_eviction::quantity::Quantity;
 use tokio::sync::watch;
 
-use crate::driver::{DEFAULT_IGNORED_XIDS, Reading, ReaderOptions, State};
+use crate::driver::{DEFAULT_IGNORED_XIDS, ReaderOptions, Reading, State};
 
 /// The driver, and who asks it.
 #[derive(Debug, Args)]

@@ -19,7 +19,9 @@ pub enum ClaimError {
         why: String,
     },
     /// Another claim has its name by now.
-    #[error("claim {namespace}/{name} is another one by now: it has the UID {found}, and {wanted} is to be prepared")]
+    #[error(
+        "claim {namespace}/{name} is another one by now: it has the UID {found}, and {wanted} is to be prepared"
+    )]
     Other {
         /// Its namespace.
         namespace: String,
@@ -96,7 +98,9 @@ impl Claims {
         let api: Api<ResourceClaim> = Api::namespaced(self.client.clone(), namespace);
         match tokio::time::timeout(self.timeout, api.get(name)).await {
             Err(_) => Err(format!("the API server said nothing within {} s", self.timeout.as_secs_f64())),
-            Ok(Err(Error::Api(status))) => Err(format!("the API server refuses: {} {}", status.code, status.message)),
+            Ok(Err(Error::Api(status))) => {
+                Err(format!("the API server refuses: {} {}", status.code, status.message))
+            }
             Ok(Err(error)) => Err(error.to_string()),
             Ok(Ok(claim)) => Ok(claim),
         }

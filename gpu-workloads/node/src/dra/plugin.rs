@@ -42,7 +42,14 @@ impl Plugin {
         pool: watch::Receiver<Arc<Pool>>,
         cdi_names: watch::Receiver<Arc<BTreeMap<String, String>>>,
     ) -> Self {
-        Self { driver: driver.to_owned(), node: node.to_owned(), endpoint: String::new(), claims, pool, cdi_names }
+        Self {
+            driver: driver.to_owned(),
+            node: node.to_owned(),
+            endpoint: String::new(),
+            claims,
+            pool,
+            cdi_names,
+        }
     }
 
     /// The same at a socket, by its path.
@@ -59,8 +66,7 @@ impl Plugin {
 
     async fn prepare(&self, claim: &Claim) -> Result<Vec<Device>, String> {
         let Claim { namespace, name, uid } = claim;
-        let results =
-            self.claims.allocated(namespace, name, uid).await.map_err(|error| error.to_string())?;
+        let results = self.claims.allocated(namespace, name, uid).await.map_err(|error| error.to_string())?;
         let (pool, names) = (self.pool.borrow().clone(), self.cdi_names.borrow().clone());
         let mut devices = Vec::new();
         for result in results.into_iter().filter(|result| result.driver == self.driver) {

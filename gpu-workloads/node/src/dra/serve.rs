@@ -32,12 +32,22 @@ pub struct ServeOptions {
     pub folder: PathBuf,
 }
 
+/// The name of a driver's socket. The kubelet names the host, as HTTP/2 has it, by the socket's escaped path, and the server here refuses a
+/// host with escapes in it. What comes before an at sign is no host but a user, who may have them.
+fn socket_name(driver: &str) -> String {
+    format!("{driver}@reg.sock")
+}
+
 /// Listens until `cancel`, anew whenever the socket is gone. The kubelet registers what it finds, however often it starts anew.
 ///
 /// # Errors
 /// [`PathTooLong`]. Everything else is said in the log and tried again.
-pub async fn serve(options: &ServeOptions, plugin: Plugin, cancel: CancellationToken) -> Result<(), PathTooLong> {
-    let own = options.folder.join(format!("{}-reg.sock", plugin.driver()));
+pub async fn serve(
+    options: &ServeOptions,
+    plugin: Plugin,
+    cancel: CancellationToken,
+) -> Result<(), PathTooLong> {
+    let own = options.folder.join(socket_name(plugin.driver()));
     socket::check(&own)?;
     let plugin = plugin.at(own.to_string_lossy().into_owned());
     cancel

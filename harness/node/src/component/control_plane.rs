@@ -73,7 +73,18 @@ pub fn apiserver(address: Ipv4Addr, settings: &ControlPlaneSettings) -> Componen
             settings.default_unreachable_toleration_seconds.map(|seconds| seconds.to_string()),
         ),
     ]);
+    component.arguments.extend(device_taint_rules(settings));
+    // Whoever follows them reads them in this version, which is not served unless it is asked for.
+    let served = settings
+        .device_taint_rules
+        .then_some("--runtime-config=resource.k8s.io/v1beta2/devicetaintrules=true");
+    component.arguments.extend(served.map(str::to_owned));
     component
+}
+
+/// What each part of the control plane is told so that it follows DeviceTaintRules.
+fn device_taint_rules(settings: &ControlPlaneSettings) -> Option<String> {
+    settings.device_taint_rules.then(|| "--feature-gates=DRADeviceTaintRules=true".to_owned())
 }
 
 /// The controller manager. Its client limits are lifted: they are the real brake otherwise, and no subject here.
@@ -109,6 +120,7 @@ pub fn controller_manager(settings: &ControlPlaneSettings) -> Component {
         ),
         ("terminated-pod-gc-threshold", settings.terminated_pod_gc_threshold.map(|pods| pods.to_string())),
     ]);
+    component.arguments.extend(device_taint_rules(settings));
     component
 }
 
@@ -129,9 +141,9 @@ fn duration(duration: Duration) -> String {
 
 /// The scheduler.
 #[must_use]
-pub fn scheduler() -> Component {
+pub fn scheduler(settings: &ControlPlaneSettings) -> Component {
     let kubeconfig = format!("{RUN}/scheduler.kubeconfig");
-    Component::new(
+    let mut component = Component::new(
         "kube-scheduler",
         [
             format!("--kubeconfig={kubeconfig}"),
@@ -143,7 +155,9 @@ pub fn scheduler() -> Component {
             "-v=1".into(),
         ],
     )
-    .collecting_seldom()
+    .collecting_seldom();
+    component.arguments.extend(device_taint_rules(settings));
+    component
 }
 
 #[cfg(test)]
@@ -169,6 +183,14 @@ mod tests {
         assert_eq!(
             added(apiserver(Ipv4Addr::LOCALHOST, &settings), apiserver(Ipv4Addr::LOCALHOST, &plain)),
             ["--default-unreachable-toleration-seconds=0"]
+        );
+        let rules = ControlPlaneSettings { device_taint_rules: true, ..plain };
+        let gate = "--feature-gates=DRADeviceTaintRules=true";
+        assert_eq!(added(scheduler(&rules), scheduler(&plain)), [gate]);
+        assert_eq!(added(controller_manager(&rules), controller_manager(&plain)), [gate]);
+        assert_eq!(
+            added(apiserver(Ipv4Addr::LOCALHOST, &rules), apiserver(Ipv4Addr::LOCALHOST, &plain)),
+            [gate, "--runtime-config=resource.k8s.io/v1beta2/devicetaintrules=true"]
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The flags of the device plugin and of the evictor.
+//! The flags of the device plugin, of the driver for claims, and of the evictor.
 
 use crate::config::{GPU, GpuConfig, SIMULATED_NODE};
 
@@ -51,21 +51,28 @@ enum Which {
     Whole,
 }
 
-/// The driver, and who asks it for which devices.
+/// The resource that devices are advertised as, the driver, and who asks it for which devices.
 fn driver(gpus: &GpuConfig, which: Which) -> Vec<String> {
+    let shared = gpus.count - gpus.whole.as_ref().map_or(0, |whole| whole.count.min(gpus.count));
+    let (mut arguments, devices) = match (which, &gpus.whole) {
+        (Which::Whole, Some(whole)) => (
+            vec![format!("--resource-name={}", whole.resource)],
+            vec![format!("--skip={shared}"), format!("--first={}", whole.count)],
+        ),
+        _ => (
+            vec![format!("--resource-name={}", gpus.resource), format!("--unit={}", gpus.unit)],
+            vec![format!("--first={shared}")],
+        ),
+    };
+    arguments.extend(reader(gpus, devices));
+    arguments
+}
+
+/// Who asks the driver for these devices.
+fn reader(gpus: &GpuConfig, devices: Vec<String>) -> Vec<String> {
     let mut arguments = vec![format!("--reader={}", loader())];
     let mut reader: Vec<String> = loaded("plimsoll-gpu-reader").into();
-    let shared = gpus.count - gpus.whole.as_ref().map_or(0, |whole| whole.count.min(gpus.count));
-    match (which, &gpus.whole) {
-        (Which::Whole, Some(whole)) => {
-            arguments.push(format!("--resource-name={}", whole.resource));
-            reader.extend([format!("--skip={shared}"), format!("--first={}", whole.count)]);
-        }
-        _ => {
-            arguments.extend([format!("--resource-name={}", gpus.resource), format!("--unit={}", gpus.unit)]);
-            reader.push(format!("--first={shared}"));
-        }
-    }
+    reader.extend(devices);
     if gpus.real {
         reader.push(format!("--memory={}", gpus.memory));
     } else {
@@ -93,9 +100,23 @@ fn plugin(gpus: &GpuConfig, generator: Generator, which: Which) -> Vec<String> {
     let share = if which == Which::Whole { "--share=device" } else { "--share=memory" };
     let mut arguments = vec!["device-plugin".to_owned(), share.to_owned()];
     if !gpus.real {
+        // All of a simulated node's devices are in its one folder, so a filler is told which of them are its own.
+        arguments.push("--list-variable=PLIMSOLL_GPU_DEVICES".to_owned());
+    }
+    arguments.extend(containers(gpus, generator));
+    if generator == Generator::Own && which == Which::Whole {
+        // Each plugin writes the description of its own devices, in a file that is named after the kind.
+        arguments.push("--cdi-kind=plimsoll.dev/whole-gpu".to_owned());
+    }
+    arguments.extend(driver(gpus, which));
+    arguments
+}
+
+/// How devices reach containers, and what else does with simulated ones.
+fn containers(gpus: &GpuConfig, generator: Generator) -> Vec<String> {
+    let mut arguments = Vec::new();
+    if !gpus.real {
         arguments.extend([
-            // All of a simulated node's devices are in its one folder, so a filler is told which of them are its own.
-            "--list-variable=PLIMSOLL_GPU_DEVICES".to_owned(),
             format!("--mount={GPU}/node:{POD_NODE}"),
             format!("--mount={GPU}/libplimsoll-simulated-driver.so:{POD_LIBRARY}:ro"),
             format!("--env={SIMULATED_NODE}={POD_NODE}"),
@@ -104,11 +125,16 @@ fn plugin(gpus: &GpuConfig, generator: Generator, which: Which) -> Vec<String> {
     }
     if generator == Generator::Toolkit {
         arguments.extend(["--cdi-existing", "--cdi-kind=nvidia.com/gpu"].map(str::to_owned));
-    } else if which == Which::Whole {
-        // Each plugin writes the description of its own devices, in a file that is named after the kind.
-        arguments.push("--cdi-kind=plimsoll.dev/whole-gpu".to_owned());
     }
-    arguments.extend(driver(gpus, which));
+    arguments
+}
+
+/// The arguments of the driver that offers all devices to claims.
+#[must_use]
+pub fn gpu_dra_driver(node: &str, gpus: &GpuConfig, generator: Generator) -> Vec<String> {
+    let mut arguments = vec!["dra-driver".to_owned(), format!("--node-name={node}")];
+    arguments.extend(containers(gpus, generator));
+    arguments.extend(reader(gpus, vec![format!("--first={}", gpus.count)]));
     arguments
 }
 
@@ -174,6 +200,7 @@ mod tests {
             resource: "nvidia.com/gpu-memory".to_owned(),
             unit: 1 << 30,
             whole: None,
+            claims: false,
             evictor: Some(vec!["--eviction-hard=gpu.memory.available<5%".to_owned()]),
         }
     }
@@ -193,6 +220,7 @@ mod tests {
     fn nothing_of_the_simulated_driver_is_on_a_node_with_real_devices() {
         for arguments in [
             gpu_device_plugin(&gpus(true), Generator::Own),
+            gpu_dra_driver("worker", &gpus(true), Generator::Own),
             gpu_evictor("worker", &gpus(true)).expect("an evictor"),
         ] {
             assert!(!arguments.iter().any(|argument| argument.contains("simulated")), "{arguments:?}");
@@ -209,6 +237,22 @@ mod tests {
         let simulated = gpu_device_plugin(&gpus(false), Generator::Own);
         assert!(simulated.iter().any(|argument| argument.contains("simulated")));
         assert!(!simulated.iter().any(|argument| argument.contains("--memory")));
+    }
+
+    #[test]
+    fn claims_have_all_devices_and_no_resource() {
+        let driver = gpu_dra_driver("worker", &gpus(false), Generator::Own);
+        assert_eq!(driver[..2], ["dra-driver", "--node-name=worker"]);
+        for argument in [
+            "--mount=/plimsoll/run/gpu/node:/run/plimsoll-gpu",
+            "--env=PLIMSOLL_CUDA_LIBRARY=/usr/lib/plimsoll-gpu/libplimsoll-simulated-driver.so",
+            "--reader-argument=--first=2",
+        ] {
+            assert!(driver.contains(&argument.to_owned()), "{argument}: {driver:?}");
+        }
+        assert!(!driver.iter().any(|argument| argument.contains("resource-name")), "{driver:?}");
+        let real = gpu_dra_driver("worker", &gpus(true), Generator::Toolkit);
+        assert!(real.contains(&"--cdi-kind=nvidia.com/gpu".to_owned()), "{real:?}");
     }
 
     #[test]

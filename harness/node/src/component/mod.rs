@@ -8,8 +8,8 @@ mod kubelet;
 pub use containerd::{cni_configuration, containerd_configuration};
 pub use control_plane::{apiserver, controller_manager, etcd, kwok, scheduler};
 pub use gpu::{
-    Generator, generator, gpu_device_plugin, gpu_evictor, gpu_toolkit, gpu_whole_device_plugin,
-    gpu_withholders, simulated_node,
+    Generator, generator, gpu_device_plugin, gpu_dra_driver, gpu_evictor, gpu_toolkit,
+    gpu_whole_device_plugin, gpu_withholders, simulated_node,
 };
 pub use kubelet::{kubelet, kubelet_configuration, kubelet_serving_certificate};
 

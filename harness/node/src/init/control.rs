@@ -23,6 +23,7 @@ const FILLER: &str = "filler";
 pub(super) fn listen(
     supervisor: &Supervisor,
     voice: &Voice,
+    node: &str,
     gpus: Option<&GpuConfig>,
 ) -> Result<(), InitError> {
     let path = Path::new(RUN).join("control.sock");
@@ -34,6 +35,7 @@ pub(super) fn listen(
         supervisor: supervisor.clone(),
         voice: voice.clone(),
         filling: Arc::default(),
+        node: node.to_owned(),
         gpus: gpus.cloned(),
     };
     std::thread::spawn(move || {
@@ -91,6 +93,8 @@ struct Control {
     voice: Voice,
     /// The resources that have a filler.
     filling: Arc<Mutex<BTreeSet<String>>>,
+    /// The node's name.
+    node: String,
     /// The node's GPUs.
     gpus: Option<GpuConfig>,
 }
@@ -124,7 +128,7 @@ impl Control {
             ControlRequest::Resume { component } => self.supervisor.signal(&component, Signal::CONT),
             ControlRequest::Gpu { device, xid } => {
                 let gpus = self.gpus.as_ref().ok_or_else(|| InitError("no GPU is here".to_owned()))?;
-                gpus::change(&self.supervisor, gpus, device, xid)
+                gpus::change(&self.supervisor, &self.node, gpus, device, xid)
             }
             ControlRequest::Load { images } => images::load(&self.supervisor, &images),
             ControlRequest::Fill { start, change, folder } => self.fill(&start, &change, folder.as_deref()),

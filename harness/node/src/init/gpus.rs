@@ -1,4 +1,4 @@
-//! The device plugin and the evictor of a node with GPUs.
+//! The device plugin, or the driver for claims, and the evictor of a node with GPUs.
 
 use std::process::{Command, Stdio};
 
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::InitError;
 use super::supervise::{Supervisor, log_file};
 use crate::component::{
-    Generator, generator, gpu_device_plugin, gpu_evictor, gpu_toolkit, gpu_whole_device_plugin,
-    gpu_withholders, kubeconfig,
+    Generator, generator, gpu_device_plugin, gpu_dra_driver, gpu_evictor, gpu_toolkit,
+    gpu_whole_device_plugin, gpu_withholders, kubeconfig,
 };
 use crate::config::{BIN, GPU, GpuConfig, NodeConfig, RUN, SIMULATED_NODE};
 
@@ -16,6 +16,10 @@ use crate::config::{BIN, GPU, GpuConfig, NodeConfig, RUN, SIMULATED_NODE};
 const DEVICE_PLUGIN: &str = "gpu-device-plugin";
 /// That of the one for devices that are given away whole.
 const WHOLE_DEVICE_PLUGIN: &str = "gpu-whole-device-plugin";
+/// That of the driver that offers devices to claims.
+const DRA_DRIVER: &str = "gpu-dra-driver";
+/// That of the evictor.
+const EVICTOR: &str = "gpu-evictor";
 
 /// Starts what a node with GPUs has besides. Both wait for whatever they need: the kubelet's socket, the API server.
 pub(super) fn start(supervisor: &Supervisor, name: &str, role: &NodeConfig) -> Result<(), InitError> {
@@ -26,17 +30,31 @@ pub(super) fn start(supervisor: &Supervisor, name: &str, role: &NodeConfig) -> R
     if chosen(gpus) == Generator::Toolkit {
         describe(supervisor)?;
     }
-    start_plugins(supervisor, gpus)?;
+    if gpus.claims {
+        introduce(DRA_DRIVER, role)?;
+    }
+    start_plugins(supervisor, name, gpus)?;
     if let Some(arguments) = gpu_evictor(name, gpus) {
-        let path = format!("{RUN}/gpu-evictor.kubeconfig");
-        std::fs::write(&path, kubeconfig(&role.api_server, "gpu-evictor"))
-            .map_err(InitError::context(&path))?;
-        spawn(supervisor, "gpu-evictor", &arguments)?;
+        introduce(EVICTOR, role)?;
+        spawn(supervisor, EVICTOR, &arguments)?;
     }
     Ok(())
 }
 
-fn start_plugins(supervisor: &Supervisor, gpus: &GpuConfig) -> Result<(), InitError> {
+/// Where a program finds the API server, and how it says who it is.
+fn kubeconfig_path(name: &str) -> String {
+    format!("{RUN}/{name}.kubeconfig")
+}
+
+fn introduce(name: &str, role: &NodeConfig) -> Result<(), InitError> {
+    let path = kubeconfig_path(name);
+    std::fs::write(&path, kubeconfig(&role.api_server, name)).map_err(InitError::context(&path))
+}
+
+fn start_plugins(supervisor: &Supervisor, node: &str, gpus: &GpuConfig) -> Result<(), InitError> {
+    if gpus.claims {
+        return spawn(supervisor, DRA_DRIVER, &gpu_dra_driver(node, gpus, chosen(gpus)));
+    }
     spawn(supervisor, DEVICE_PLUGIN, &gpu_device_plugin(gpus, chosen(gpus)))?;
     match gpu_whole_device_plugin(gpus, chosen(gpus)) {
         Some(arguments) => spawn(supervisor, WHOLE_DEVICE_PLUGIN, &arguments),
@@ -63,9 +81,10 @@ fn describe(supervisor: &Supervisor) -> Result<(), InitError> {
     supervisor.run_to_end("nvidia-ctk", &mut command)
 }
 
-/// Lets a GPU have an error, or mends it.
+/// Lets a GPU of a node have an error, or mends it.
 pub(super) fn change(
     supervisor: &Supervisor,
+    node: &str,
     gpus: &GpuConfig,
     device: u32,
     xid: Option<u64>,
@@ -75,18 +94,18 @@ pub(super) fn change(
     }
     let path = format!("{GPU}/node/node.json");
     let text = std::fs::read_to_string(&path).map_err(InitError::context(&path))?;
-    let node = serde_json::from_str(&text).map_err(InitError::context(&path))?;
-    let node = changed(node, device, xid)?;
+    let described = serde_json::from_str(&text).map_err(InitError::context(&path))?;
+    let described = changed(described, device, xid)?;
     // Programs read it while it is written, so it is put in place whole.
     let fresh = format!("{GPU}/node/.node.json.new");
-    std::fs::write(&fresh, node.to_string()).map_err(InitError::context(&fresh))?;
+    std::fs::write(&fresh, described.to_string()).map_err(InitError::context(&fresh))?;
     std::fs::rename(&fresh, &path).map_err(InitError::context(&path))?;
     if xid.is_none() {
-        supervisor.stop(DEVICE_PLUGIN)?;
+        supervisor.stop(if gpus.claims { DRA_DRIVER } else { DEVICE_PLUGIN })?;
         if gpus.whole.is_some() {
             supervisor.stop(WHOLE_DEVICE_PLUGIN)?;
         }
-        start_plugins(supervisor, gpus)?;
+        start_plugins(supervisor, node, gpus)?;
     }
     Ok(())
 }
@@ -121,7 +140,7 @@ fn spawn_program(
     command
         .args(arguments)
         .env(SIMULATED_NODE, format!("{GPU}/node"))
-        .env("KUBECONFIG", format!("{RUN}/gpu-evictor.kubeconfig"))
+        .env("KUBECONFIG", kubeconfig_path(name))
         .stdin(Stdio::null())
         .stdout(log)
         .stderr(errors);

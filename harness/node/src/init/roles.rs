@@ -34,7 +34,7 @@ pub(super) fn control_plane(
 ) -> Result<(), InitError> {
     mounts::common_files(&config.name)?;
     let supervisor = Supervisor::new(voice.clone());
-    control::listen(&supervisor, voice, None)?;
+    control::listen(&supervisor, voice, &config.name, None)?;
     supervisor.start(&component::etcd())?;
     let address = match role.address {
         Some(address) => address,
@@ -67,7 +67,7 @@ fn start_after_etcd(
     supervisor.start(&component::apiserver(address, settings))?;
     wait_for_port(API_PORT, "kube-apiserver")?;
     voice.phase("apiserver listens");
-    for component in [component::scheduler(), component::controller_manager(settings)] {
+    for component in [component::scheduler(settings), component::controller_manager(settings)] {
         // The controller manager gives up where the API server is not healthy after ten seconds, as on a busy machine.
         let process = supervisor.start_patiently(&component, HEALTHY_WITHIN)?;
         // Until the API server answers they can do nothing but take processor time from it.
@@ -129,7 +129,7 @@ pub(super) fn node(config: &InitConfig, role: &NodeConfig, voice: &Voice) -> Res
     };
     write("kubelet.json", &component::kubelet_configuration(role).to_string())?;
     write("kubelet.kubeconfig", &kubeconfig(&role.api_server, "kubelet"))?;
-    control::listen(&supervisor, voice, role.gpus.as_ref())?;
+    control::listen(&supervisor, voice, &config.name, role.gpus.as_ref())?;
     sampler::start(layout, role, voice);
     kernel_log::start(&config.run, &config.name, mounts::kernel_log_device(), voice);
     gpus::start(&supervisor, &config.name, role)?;

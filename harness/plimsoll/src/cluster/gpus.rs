@@ -7,35 +7,81 @@ use serde_json::{Value, json};
 use super::ClusterError;
 use super::state::RunFolder;
 use crate::gpu_programs::GpuPrograms;
-use crate::plan::Plan;
+use crate::plan::{GpuConfig, Plan};
 
 /// Who the evictor of a node is to the API server.
 pub(super) const EVICTOR: &str = "plimsoll-gpu-evictor";
 /// What is shipped for real clusters: what the evictor may do there is what it may do here.
-const SHIPPED: &str = include_str!("../../../../gpu-workloads/node/deploy/evictor.yaml");
+const SHIPPED_EVICTOR: &str = include_str!("../../../../gpu-workloads/node/deploy/evictor.yaml");
+/// Who the driver of a node is that offers its GPUs to claims.
+pub(super) const DRA_DRIVER: &str = "plimsoll-gpu-dra-driver";
+/// What is shipped of it for real clusters.
+const SHIPPED_DRA_DRIVER: &str = include_str!("../../../../gpu-workloads/node/deploy/dra-driver.yaml");
 
-/// What lets the evictors of a plan's nodes do their work: the role that is shipped with them, bound to them. Nothing if there are none.
+/// What lets the evictors and drivers of a plan's nodes do their work: the roles that are shipped with them, bound to them, and the class
+/// that claims name. Nothing if there are none.
 ///
 /// # Errors
 /// When what is shipped has no such role.
-pub(crate) fn evictor_role(plan: &Plan) -> Result<Vec<Value>, String> {
-    let has_evictor = |gpus: &crate::plan::GpuConfig| gpus.evictor.is_some();
-    if !plan.nodes.iter().any(|node| node.gpus.as_ref().is_some_and(has_evictor)) {
-        return Ok(Vec::new());
+pub(crate) fn roles(plan: &Plan) -> Result<Vec<Value>, String> {
+    let any = |has: fn(&GpuConfig) -> bool| plan.nodes.iter().any(|node| node.gpus.as_ref().is_some_and(has));
+    let mut objects = Vec::new();
+    if any(|gpus| gpus.evictor.is_some()) {
+        objects.extend(role(SHIPPED_EVICTOR, EVICTOR)?);
     }
-    let documents = SHIPPED.split("\n---\n").map(serde_yaml::from_str::<Value>);
-    let documents: Vec<Value> = documents.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
-    let role = documents.into_iter().find(|document| document["kind"] == "ClusterRole");
-    let role = role.ok_or("no ClusterRole is shipped with the evictor")?;
+    if any(|gpus| gpus.claims) {
+        objects.extend(role(SHIPPED_DRA_DRIVER, DRA_DRIVER)?);
+        objects.push(shipped(SHIPPED_DRA_DRIVER, "DeviceClass")?);
+        objects.extend(claims_read_by_kubelets());
+    }
+    Ok(objects)
+}
+
+/// What lets kubelets read claims. The Node authorizer lets them only once it has heard itself that a pod is bound, which is a race, and
+/// a kubelet that loses it says that the claim could not be prepared and does not look again before its next regular sync, up to
+/// 90 s later. Upstream: `SyncPod` of `kuberuntime_manager.go`.
+fn claims_read_by_kubelets() -> [Value; 2] {
+    let group = "rbac.authorization.k8s.io";
+    let name = "plimsoll-kubelets-read-claims";
+    let role = json!({
+        "apiVersion": format!("{group}/v1"),
+        "kind": "ClusterRole",
+        "metadata": {"name": name},
+        "rules": [{"apiGroups": ["resource.k8s.io"], "resources": ["resourceclaims"], "verbs": ["get"]}],
+    });
+    let binding = json!({
+        "apiVersion": format!("{group}/v1"),
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
+        "subjects": [{"apiGroup": group, "kind": "Group", "name": "system:nodes"}],
+    });
+    [role, binding]
+}
+
+/// The only object of a kind among what is shipped.
+fn shipped(text: &str, kind: &str) -> Result<Value, String> {
+    for document in text.split("\n---\n") {
+        let object: Value = serde_yaml::from_str(document).map_err(|error| error.to_string())?;
+        if object["kind"] == kind {
+            return Ok(object);
+        }
+    }
+    Err(format!("no {kind} is shipped"))
+}
+
+/// The role that is shipped with a program, bound to a user.
+fn role(text: &str, user: &str) -> Result<[Value; 2], String> {
+    let role = shipped(text, "ClusterRole")?;
     let group = "rbac.authorization.k8s.io";
     let binding = json!({
         "apiVersion": format!("{group}/v1"),
         "kind": "ClusterRoleBinding",
-        "metadata": {"name": EVICTOR},
+        "metadata": {"name": user},
         "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role["metadata"]["name"]},
-        "subjects": [{"apiGroup": group, "kind": "User", "name": EVICTOR}],
+        "subjects": [{"apiGroup": group, "kind": "User", "name": user}],
     });
-    Ok(vec![role, binding])
+    Ok([role, binding])
 }
 
 /// Puts it there, and gives the programs if any node has GPUs.
@@ -124,14 +170,20 @@ mod tests {
     }
 
     #[test]
-    fn the_role_that_is_shipped_is_bound_to_the_evictor() {
+    fn the_roles_that_are_shipped_are_bound_to_who_needs_them() {
         let text = include_str!("../../../../scenarios/gpu/budget-holds-off-eviction-for-gpu-memory.yaml");
         let parsed = parse("scenario.yaml", text).expect("a scenario").with_files(&Files::new());
         let mut plan = lower(&parsed).expect("a plan").plan;
-        let objects = evictor_role(&plan).expect("a role");
+        let objects = roles(&plan).expect("a role");
         assert_eq!(objects[0]["rules"][1]["resources"], json!(["pods/eviction"]));
         assert_eq!(objects[1]["roleRef"]["name"], objects[0]["metadata"]["name"]);
         plan.nodes[0].gpus.as_mut().expect("GPUs").evictor = None;
-        assert_eq!(evictor_role(&plan), Ok(Vec::new()));
+        assert_eq!(roles(&plan), Ok(Vec::new()));
+        plan.nodes[0].gpus.as_mut().expect("GPUs").claims = true;
+        let objects = roles(&plan).expect("a role and a class");
+        let names: Vec<&str> =
+            objects.iter().filter_map(|object| object["metadata"]["name"].as_str()).collect();
+        let kubelets = "plimsoll-kubelets-read-claims";
+        assert_eq!(names, [DRA_DRIVER, DRA_DRIVER, "gpu.plimsoll.dev", kubelets, kubelets]);
     }
 }

@@ -168,6 +168,8 @@ fn node(
         }
         // In no group that may do anything: it has the role that is shipped with it.
         credentials(&mut files, "gpu-evictor", authority.client(gpus::EVICTOR, "plimsoll:gpu-evictors")?);
+        let driver = authority.client(gpus::DRA_DRIVER, "plimsoll:gpu-dra-drivers")?;
+        credentials(&mut files, "gpu-dra-driver", driver);
     }
     // The API server asks by the address, and the name alone would be refused.
     let serving: Vec<IpAddr> = match address {

@@ -303,6 +303,9 @@ fn gpus_text(gpus: &GpuConfig) -> String {
         .whole
         .as_ref()
         .map_or_else(String::new, |whole| format!("; the last {} whole as {}", whole.count, whole.resource));
+    if gpus.claims {
+        return format!("{} {kind} GPUs of {memory}, each whole to claims", gpus.count);
+    }
     format!("{} {kind} GPUs of {memory}, {} in units of {unit}{whole}{evictor}", gpus.count, gpus.resource)
 }
 

@@ -126,8 +126,13 @@ impl Run<'_> {
         let created = self.beside(
             ANSWERS_WITHIN,
             Box::pin(async move {
-                for object in gpus::evictor_role(plan)? {
-                    objects.create(&object).await.map_err(|why| format!("the evictor's role: {why}"))?;
+                for object in gpus::roles(plan)? {
+                    objects.create(&object).await.map_err(|why| {
+                        format!(
+                            "what programs for GPUs may do ({}): {why}",
+                            object["kind"].as_str().unwrap_or_default()
+                        )
+                    })?;
                 }
                 for planned in &plan.objects {
                     objects

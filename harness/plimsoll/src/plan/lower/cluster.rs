@@ -64,6 +64,8 @@ pub(super) fn nodes(cluster: Option<&Cluster>, loaded: &Loaded, findings: &mut F
         nodes.push(node(spec, findings));
     }
     super::gpus::check_real(specs, findings);
+    let version = cluster.and_then(|cluster| cluster.kubernetes.as_ref());
+    super::gpus::check_version(version, specs, findings);
     nodes
 }
 

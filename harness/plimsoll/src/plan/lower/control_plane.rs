@@ -49,6 +49,7 @@ pub(super) fn settings(
             .default_unreachable_toleration_seconds
             .as_ref()
             .map(|seconds| seconds.0),
+        ..ControlPlaneSettings::default()
     };
     if let Some(grace) = &written.node_monitor_grace_period {
         check_heartbeats(grace, nodes, findings);

@@ -206,6 +206,11 @@ impl Object {
         self.value.pointer("/metadata/namespace").and_then(Value::as_str)
     }
 
+    /// The group and version that it is of.
+    pub(super) fn api_version(&self) -> &str {
+        self.value.pointer("/apiVersion").and_then(Value::as_str).unwrap_or_default()
+    }
+
     /// How many pods it makes at first, and whether they are replaced.
     pub(super) fn pods(&self, nodes: usize) -> Pods {
         let number = |pointer: &str| {

@@ -34,7 +34,7 @@ pub(super) fn bytes(bytes: u64) -> String {
     Quantity::from_bytes(i64::try_from(bytes).unwrap_or(i64::MAX)).to_string()
 }
 
-/// Builds what steps start, and the priority classes that must be there before.
+/// Builds what steps start, and the priority classes and claim templates that must be there before.
 pub(super) fn lower(
     spec: &Spec,
     names: &Names,
@@ -84,9 +84,11 @@ pub(super) fn lower(
     }
     let priority_classes = priorities
         .into_iter()
-        .map(|(value, mark)| PlannedObject { object: priority_class(value), location: at(mark) })
-        .collect();
-    (plans, priority_classes)
+        .map(|(value, mark)| PlannedObject { object: priority_class(value), location: at(mark) });
+    let claim_templates = spec.workloads.iter().filter_map(|workload| {
+        Some(PlannedObject { object: super::gpus::claim_template(workload)?, location: at(workload.mark) })
+    });
+    (plans, priority_classes.chain(claim_templates).collect())
 }
 
 fn priority_class_name(value: i64) -> String {
@@ -354,5 +356,6 @@ fn pod_spec(workload: &Workload) -> Value {
         spec["tolerations"] =
             workload.tolerations.iter().map(|toleration| Tree::to_json(toleration)).collect();
     }
+    super::gpus::claim(workload, &mut spec);
     spec
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::values::{Count, Size, Time};
 use crate::scenario::located::Located;
+use crate::scenario::tree::Tree;
 
 /// The GPUs of a node: `simulated` or `real`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -23,6 +24,27 @@ pub struct Gpus {
     pub unit: Option<Located<Size>>,
     /// Gives the last GPUs away whole, by a resource of their own. Left out: all are given away by their memory.
     pub whole: Option<Located<WholeGpus>>,
+    /// How pods get them. Default `DevicePlugin`: as extended resources.
+    pub offered_by: Option<Located<OfferedBy>>,
+}
+
+/// How the GPUs of a node are offered to pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum OfferedBy {
+    /// A device plugin advertises them as extended resources.
+    DevicePlugin,
+    /// A driver of Dynamic Resource Allocation offers them whole to resource claims, as the device class `gpu.plimsoll.dev`. One that
+    /// turns unhealthy gets a NoExecute taint. Needs Kubernetes 1.36.
+    ResourceClaims,
+}
+
+/// A claim of one whole GPU, where a node's are `offeredBy: ResourceClaims`. It becomes a ResourceClaimTemplate of its own.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GpuClaim {
+    /// Tolerations of the GPU's taints, as Kubernetes writes them in a claim.
+    #[serde(default)]
+    pub tolerations: Vec<Located<Tree>>,
 }
 
 /// GPUs that are given away whole. No evictor watches them: who has one has it alone.

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::fill::{Fill, GpuBystander};
+use super::gpu::GpuClaim;
 use super::values::{Amount, Count, Name, Time};
 use crate::scenario::located::{Entries, Located};
 use crate::scenario::tree::Tree;
@@ -45,6 +46,8 @@ pub struct Workload {
     pub labels: BTreeMap<String, String>,
     /// What it takes. Left out: nothing, it only runs.
     pub fill: Option<Located<Fill>>,
+    /// A claim of one whole GPU, where nodes offer them to claims.
+    pub gpu_claim: Option<Located<GpuClaim>>,
     /// Work on a GPU's memory beside fillers, instead of a fill.
     pub gpu_bystander: Option<Located<GpuBystander>>,
 }
