@@ -65,10 +65,10 @@ pub(super) async fn run(arguments: Arguments, cancel: CancellationToken) -> Resu
     let (sender, pools) = watch::channel(Arc::new(pool));
     tokio::spawn(cancel.clone().run_until_cancelled_owned(follow(states, sender, names, name_sender)));
     let (driver, node) = (&arguments.driver_name, &arguments.node_name);
-    let publisher = Publisher::new(client.clone(), driver, node, arguments.api_timeout);
-    let publishing = tokio::spawn(publish(publisher, pools.clone(), cancel.clone()));
-    let claims = Claims::new(client, arguments.api_timeout);
-    let plugin = Plugin::new((driver, node), claims, pools, cdi_names);
+    let claims = Claims::new(client.clone(), arguments.api_timeout);
+    let plugin = Plugin::new((driver, node), claims, pools.clone(), cdi_names);
+    let publisher = Publisher::new(client, driver, node, arguments.api_timeout);
+    let publishing = tokio::spawn(publish(publisher, pools, plugin.registered(), cancel.clone()));
     let options = ServeOptions { folder: arguments.folder };
     let served = serve(&options, plugin, cancel.clone()).await;
     cancel.cancel();

@@ -31,6 +31,8 @@ pub struct Plugin {
     pool: watch::Receiver<Arc<Pool>>,
     /// The qualified name of each device in the Container Device Interface, by its uuid.
     cdi_names: watch::Receiver<Arc<BTreeMap<String, String>>>,
+    /// Whether the kubelet has registered the driver.
+    registered: watch::Sender<bool>,
 }
 
 impl Plugin {
@@ -46,6 +48,7 @@ impl Plugin {
             driver: driver.to_owned(),
             node: node.to_owned(),
             endpoint: String::new(),
+            registered: watch::Sender::new(false),
             claims,
             pool,
             cdi_names,
@@ -62,6 +65,12 @@ impl Plugin {
     #[must_use]
     pub fn driver(&self) -> &str {
         &self.driver
+    }
+
+    /// Whether the kubelet has registered the driver since this began.
+    #[must_use]
+    pub fn registered(&self) -> watch::Receiver<bool> {
+        self.registered.subscribe()
     }
 
     async fn prepare(&self, claim: &Claim) -> Result<Vec<Device>, String> {
@@ -109,6 +118,7 @@ impl Registration for Plugin {
         let status = request.into_inner();
         if status.plugin_registered {
             info!("{} is registered with the kubelet", self.driver);
+            self.registered.send_replace(true);
         } else {
             warn!("the kubelet does not take {}: {}", self.driver, status.error);
         }

@@ -127,14 +127,21 @@ fn has_taints(devices: Option<&[k8s_openapi::api::resource::v1::Device]>) -> boo
 
 /// Writes the slice whenever the pool changes, and whenever somebody else changed or deleted it: the kubelet deletes the slices of its
 /// node when it starts. Until `cancel`.
+///
+/// It begins when the driver is registered: a pod that came to the kubelet earlier would be refused its devices, and the kubelet would
+/// not look again for a minute. Until then an earlier slice stands as it is.
 pub async fn publish(
     mut publisher: Publisher,
     mut pools: watch::Receiver<Arc<Pool>>,
+    mut registered: watch::Receiver<bool>,
     cancel: CancellationToken,
 ) {
     let settings = watcher::Config::default().fields(&format!("metadata.name={}", publisher.name()));
     let mut events = pin!(watcher(publisher.slices(), settings).default_backoff());
     let follow = async {
+        if registered.wait_for(|registered| *registered).await.is_err() {
+            return;
+        }
         let mut wait = BACKOFF.0;
         let mut said: Option<String> = None;
         // The version that was written last, and whether the watch has listed it.

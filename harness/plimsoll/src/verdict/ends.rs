@@ -1,4 +1,4 @@
-//! How each pod ended: seven ends, told apart by what each leaves behind.
+//! How each pod ended: eight ends, told apart by what each leaves behind.
 
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Event, Pod};
 use plimsoll_eviction::message::{DISRUPTION_TARGET, EVICTED, Offender, PodMessage};
@@ -232,6 +232,8 @@ fn sign_of_disruption(version: Seen<'_, Pod>) -> Option<Sign> {
     let end = match target.reason.as_deref()? {
         "EvictionByEvictionAPI" => End::EvictedThroughApi,
         "DeletionByTaintManager" => End::DeletedByTaintManager,
+        // Upstream: `devicetainteviction.addConditionAndDeletePod`.
+        "DeletionByDeviceTaintManager" => End::DeletedByDeviceTaintManager,
         "PreemptionByScheduler" => End::Preempted { by: Preemptor::Scheduler },
         _ => return None,
     };

@@ -174,6 +174,9 @@ pub enum End {
     EvictedThroughApi,
     /// The taint manager deleted it: `DisruptionTarget`, reason `DeletionByTaintManager`.
     DeletedByTaintManager,
+    /// Kubernetes deleted it for a NoExecute taint of a device that its claim has: `DisruptionTarget`, reason
+    /// `DeletionByDeviceTaintManager`.
+    DeletedByDeviceTaintManager,
     /// It had to make room for a pod of higher priority.
     Preempted {
         /// Who decided that.

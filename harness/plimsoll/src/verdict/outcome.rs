@@ -41,6 +41,9 @@ pub fn end_words(end: &End) -> String {
         },
         End::EvictedThroughApi => "evicted through the API".to_owned(),
         End::DeletedByTaintManager => "deleted by the taint manager".to_owned(),
+        End::DeletedByDeviceTaintManager => {
+            "deleted for a NoExecute taint of a device that it had".to_owned()
+        }
         End::Preempted { by: Preemptor::Scheduler } => "preempted by the scheduler".to_owned(),
         End::Preempted { by: Preemptor::Kubelet } => "preempted by the kubelet for a critical pod".to_owned(),
         End::LocalStorageLimit { limit, message } => {

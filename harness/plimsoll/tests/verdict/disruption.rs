@@ -53,6 +53,11 @@ fn ends_are_told_apart() {
     for (reason, kind, others) in [
         ("EvictionByEvictionAPI", EndKind::EvictedThroughApi, EndKind::DeletedByTaintManager),
         ("DeletionByTaintManager", EndKind::DeletedByTaintManager, EndKind::PreemptedByScheduler),
+        (
+            "DeletionByDeviceTaintManager",
+            EndKind::DeletedByDeviceTaintManager,
+            EndKind::DeletedByTaintManager,
+        ),
         ("PreemptionByScheduler", EndKind::PreemptedByScheduler, EndKind::EvictedThroughApi),
     ] {
         let mut run = quiet();

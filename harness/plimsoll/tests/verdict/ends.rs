@@ -158,6 +158,7 @@ fn disruptions_through_the_api_are_told_by_their_reason() {
     for (reason, end) in [
         ("EvictionByEvictionAPI", End::EvictedThroughApi),
         ("DeletionByTaintManager", End::DeletedByTaintManager),
+        ("DeletionByDeviceTaintManager", End::DeletedByDeviceTaintManager),
         ("PreemptionByScheduler", End::Preempted { by: Preemptor::Scheduler }),
     ] {
         for deleting in [true, false] {

@@ -166,6 +166,8 @@ words!(
         EvictedThroughApi,
         /// Deleted for a NoExecute taint of its node.
         DeletedByTaintManager,
+        /// Deleted for a NoExecute taint of a device that its resource claim has.
+        DeletedByDeviceTaintManager,
         /// Removed by the scheduler for a pod of higher priority.
         PreemptedByScheduler,
         /// Removed by the kubelet for a critical pod.

@@ -21,6 +21,7 @@ impl End {
             Self::OomKilled { .. } => EndKind::OomKilled,
             Self::EvictedThroughApi => EndKind::EvictedThroughApi,
             Self::DeletedByTaintManager => EndKind::DeletedByTaintManager,
+            Self::DeletedByDeviceTaintManager => EndKind::DeletedByDeviceTaintManager,
             Self::Preempted { by: Preemptor::Scheduler } => EndKind::PreemptedByScheduler,
             Self::Preempted { by: Preemptor::Kubelet } => EndKind::PreemptedByKubelet,
             Self::LocalStorageLimit { .. } => EndKind::OverLimit,

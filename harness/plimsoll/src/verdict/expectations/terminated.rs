@@ -58,6 +58,6 @@ fn first_sign(history: &PodHistory<'_>, pod: &PodEnd) -> Option<Moment> {
 fn is_sign(event: &Seen<'_, Event>) -> bool {
     matches!(
         event.value.reason.as_deref(),
-        Some("Evicted" | "Killing" | "Preempting" | "TaintManagerEviction")
+        Some("Evicted" | "Killing" | "Preempting" | "TaintManagerEviction" | "DeviceTaintManagerEviction")
     )
 }

@@ -369,6 +369,7 @@ fn end(end: &End) -> &'static str {
         End::OomKilled { .. } => "OOM-killed",
         End::EvictedThroughApi => "evicted through the API",
         End::DeletedByTaintManager => "deleted by the taint manager",
+        End::DeletedByDeviceTaintManager => "deleted for a device's taint",
         End::Preempted { by: Preemptor::Scheduler } => "preempted by the scheduler",
         End::Preempted { by: Preemptor::Kubelet } => "preempted by the kubelet",
         End::LocalStorageLimit { limit: LocalStorageLimit::EmptyDir, .. } => "over an emptyDir's limit",
