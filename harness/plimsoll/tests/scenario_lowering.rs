@@ -438,3 +438,82 @@ fn gpus_fail_and_are_mended_and_programs_use_them() {
         assert!(wrong.list.iter().any(|diagnostic| diagnostic.code == code), "{to}: {wrong}");
     }
 }
+
+#[test]
+fn gpus_are_claimed_and_tainted() {
+    let spec = "  cluster: {nodes: [{name: worker, memory: 1Gi, nodefs: 1Gi, gpus: {simulated: {count: 2, memory: 16Gi}, offeredBy: ResourceClaims}}]}
+  manifests:
+  - apiVersion: resource.k8s.io/v1beta2
+    kind: DeviceTaintRule
+    metadata: {name: maintenance}
+    spec: {deviceSelector: {driver: gpu.plimsoll.dev}, taint: {key: a.b/c, effect: NoExecute}}
+  workloads:
+  - {name: patient, gpuClaim: {tolerations: [{operator: Exists, tolerationSeconds: 5}]}, fill: {gpuMemory: {amount: 4Gi}}}
+  - {name: web, replicas: 2, gpuClaim: {}, limits: {memory: 50Mi}}
+  steps:
+  - start: [patient, web]
+  - apply: [maintenance]
+  - observe: 1s
+  expect: {survive: [patient]}
+";
+    let plan = plan(spec);
+    assert!(plan.nodes[0].gpus.as_ref().is_some_and(|gpus| gpus.claims));
+    assert!(plan.control_plane.device_taint_rules);
+    let templates: Vec<_> = plan.objects.iter().map(|planned| &planned.object).collect();
+    let template =
+        |name: &str| *templates.iter().find(|object| object["metadata"]["name"] == name).expect(name);
+    let exactly = |name: &str| template(name)["spec"]["spec"]["devices"]["requests"][0]["exactly"].clone();
+    assert_eq!(
+        exactly("patient-gpu"),
+        serde_json::json!({"deviceClassName": "gpu.plimsoll.dev", "tolerations": [{"operator": "Exists", "tolerationSeconds": 5}]})
+    );
+    assert_eq!(exactly("web-gpu"), serde_json::json!({"deviceClassName": "gpu.plimsoll.dev"}));
+    let pod = &plan.workloads["web"].objects[0].object["spec"]["template"]["spec"];
+    assert_eq!(
+        (&pod["resourceClaims"], &pod["containers"][0]["resources"]),
+        (
+            &serde_json::json!([{"name": "gpu", "resourceClaimTemplateName": "web-gpu"}]),
+            &serde_json::json!({"limits": {"memory": "50Mi"}, "claims": [{"name": "gpu"}]})
+        )
+    );
+    let without = spec.replace("kind: DeviceTaintRule", "kind: DeviceClass").replace("v1beta2", "v1");
+    assert!(!self::plan(&without).control_plane.device_taint_rules);
+    for (from, to, code, says) in [
+        (", offeredBy: ResourceClaims", "", Code::E0022, "no node offers any to claims"),
+        ("offeredBy: ResourceClaims", "offeredBy: DevicePlugin", Code::E0022, "no node offers any to claims"),
+        ("offeredBy: ResourceClaims", "offeredBy: Claims", Code::E0005, "ResourceClaims"),
+        ("offeredBy: ", "unit: 1Gi, offeredBy: ", Code::E0010, "`unit` beside `offeredBy: ResourceClaims`"),
+        ("offeredBy: ", "resource: a/b, offeredBy: ", Code::E0010, "`resource` beside"),
+        ("offeredBy: ", "whole: {}, offeredBy: ", Code::E0010, "`whole` beside"),
+        (
+            "ResourceClaims}",
+            "ResourceClaims}, gpuEviction: {evictionHard: {gpu.memory.available: 5%}}",
+            Code::E0010,
+            "`gpuEviction` beside",
+        ),
+        (
+            "gpuClaim: {tolerations: [{operator: Exists, tolerationSeconds: 5}]}, ",
+            "",
+            Code::E0022,
+            "`gpuClaim: {}`",
+        ),
+        ("cluster: {", "cluster: {kubernetes: 1.35.4, ", Code::E0010, "DRADeviceTaints is on since 1.36"),
+        (
+            "cluster: {",
+            "cluster: {kubernetes: 1.35.4, ",
+            Code::E0010,
+            "a DeviceTaintRule with Kubernetes 1.35.4",
+        ),
+        (
+            "resource.k8s.io/v1beta2",
+            "resource.k8s.io/v1alpha3",
+            Code::E0010,
+            "write `apiVersion: resource.k8s.io/v1beta2`",
+        ),
+    ] {
+        let wrong = lower(&load(&spec.replace(from, to), &Files::new())).expect_err(to);
+        let said = |diagnostic: &&plimsoll::scenario::Diagnostic| diagnostic.code == code;
+        assert!(wrong.list.iter().any(|diagnostic| said(&diagnostic)), "{to}: {wrong}");
+        assert!(wrong.to_string().contains(says), "{to}: {wrong}");
+    }
+}

@@ -99,6 +99,7 @@ mod tests {
 
     use k8s_openapi::api::apps::v1::DaemonSet;
     use k8s_openapi::api::rbac::v1::ClusterRole;
+    use k8s_openapi::api::resource::v1::DeviceClass;
     use serde_json::Value;
 
     use super::*;
@@ -118,8 +119,20 @@ mod tests {
     fn parse(documents: &[Value]) -> Arguments {
         let own = ["plimsoll-gpu-node".to_owned()].into_iter();
         // Which the manifest sets in the environment.
-        let node = (arguments(documents)[0] == "evictor").then(|| "--node-name=n".to_owned());
+        let of_a_node = ["dra-driver", "evictor"].contains(&arguments(documents)[0].as_str());
+        let node = of_a_node.then(|| "--node-name=n".to_owned());
         Arguments::try_parse_from(own.chain(arguments(documents)).chain(node)).expect("arguments")
+    }
+
+    /// What the only ClusterRole allows.
+    fn may(documents: &[Value]) -> BTreeSet<String> {
+        let role = documents.iter().find(|document| document["kind"] == "ClusterRole").expect("a role");
+        let role: ClusterRole = serde_json::from_value(role.clone()).expect("a role");
+        let allowed = role.rules.iter().flatten().flat_map(|rule| {
+            let resources = rule.resources.clone().unwrap_or_default();
+            resources.into_iter().map(|resource| format!("{} {resource}", rule.verbs.join(",")))
+        });
+        allowed.collect()
     }
 
     #[test]
@@ -129,20 +142,19 @@ mod tests {
         let evictor = documents(include_str!("../../deploy/evictor.yaml"));
         let Command::Evictor(own) = parse(&evictor).command else { panic!("another command") };
         own.statements().read().expect("thresholds");
-        let role = evictor.iter().find(|document| document["kind"] == "ClusterRole").expect("a role");
-        let role: ClusterRole = serde_json::from_value(role.clone()).expect("a role");
-        let may: BTreeSet<String> = role
-            .rules
-            .iter()
-            .flatten()
-            .flat_map(|rule| {
-                let resources = rule.resources.clone().unwrap_or_default();
-                resources.into_iter().map(|resource| format!("{} {resource}", rule.verbs.join(",")))
-            })
-            .collect();
         // Every call of evictor/cluster.rs, and no other.
         let calls =
             ["create events", "create pods/eviction", "list pods", "patch nodes/status", "patch pods/status"];
-        assert_eq!(may, calls.map(str::to_owned).into());
+        assert_eq!(may(&evictor), calls.map(str::to_owned).into());
+        let driver = documents(include_str!("../../deploy/dra-driver.yaml"));
+        assert!(matches!(parse(&driver).command, Command::DraDriver(_)));
+        // Every call of dra/claims.rs and dra/publish.rs, and no other.
+        let calls = ["create,list,patch,watch resourceslices", "get nodes", "get resourceclaims"];
+        assert_eq!(may(&driver), calls.map(str::to_owned).into());
+        let class = driver.iter().find(|document| document["kind"] == "DeviceClass").expect("a class");
+        let class: DeviceClass = serde_json::from_value(class.clone()).expect("a class");
+        let selectors = class.spec.selectors.expect("selectors");
+        let expression = selectors[0].cel.as_ref().map(|cel| cel.expression.as_str());
+        assert_eq!(expression, Some(format!("device.driver == \"{}\"", crate::dra::DRIVER).as_str()));
     }
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 pub mod api_server;
+pub mod dra;
 pub mod kubelet;
 
 use std::fs::{self, OpenOptions};

@@ -65,7 +65,7 @@ pub(super) fn nodes(cluster: Option<&Cluster>, loaded: &Loaded, findings: &mut F
     }
     super::gpus::check_real(specs, findings);
     let version = cluster.and_then(|cluster| cluster.kubernetes.as_ref());
-    super::gpus::check_version(version, specs, findings);
+    super::claims::check_version(version, specs, findings);
     nodes
 }
 

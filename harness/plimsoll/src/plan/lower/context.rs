@@ -2,7 +2,7 @@
 
 use super::machine::{Machine, fits};
 use super::names::Names;
-use super::{arithmetic, cluster, control_plane, expectations, gpus, hollow, objects, steps, workloads};
+use super::{arithmetic, claims, cluster, control_plane, expectations, hollow, objects, steps, workloads};
 use crate::plan::{ClaimPlan, Plan};
 use crate::scenario::format::document::DEFAULT_KUBERNETES;
 use crate::scenario::tree::Mark;
@@ -87,7 +87,8 @@ pub fn lower_for(loaded: &Loaded, machine: Machine) -> Result<Lowered, Diagnosti
     let settings = spec.cluster.as_ref().and_then(|cluster| cluster.control_plane.as_ref());
     let mut settings = control_plane::settings(settings, &nodes, &mut findings);
     let manifests = objects::read(&loaded.objects, &mut findings);
-    settings.device_taint_rules = gpus::has_device_taint_rules(kubernetes(loaded), &manifests, &mut findings);
+    settings.device_taint_rules =
+        claims::has_device_taint_rules(kubernetes(loaded), &manifests, &mut findings);
     let mut names = Names::new(spec, &manifests, &nodes, &mut findings);
     let (workloads, mut before) = workloads::lower(spec, &names, &manifests, &nodes, &at, &mut findings);
     before.extend(objects::unstarted(&manifests, &names, &at));

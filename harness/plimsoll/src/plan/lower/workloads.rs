@@ -86,7 +86,7 @@ pub(super) fn lower(
         .into_iter()
         .map(|(value, mark)| PlannedObject { object: priority_class(value), location: at(mark) });
     let claim_templates = spec.workloads.iter().filter_map(|workload| {
-        Some(PlannedObject { object: super::gpus::claim_template(workload)?, location: at(workload.mark) })
+        Some(PlannedObject { object: super::claims::template(workload)?, location: at(workload.mark) })
     });
     (plans, priority_classes.chain(claim_templates).collect())
 }
@@ -356,6 +356,6 @@ fn pod_spec(workload: &Workload) -> Value {
         spec["tolerations"] =
             workload.tolerations.iter().map(|toleration| Tree::to_json(toleration)).collect();
     }
-    super::gpus::claim(workload, &mut spec);
+    super::claims::put(workload, &mut spec);
     spec
 }
