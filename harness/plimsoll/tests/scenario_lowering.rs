@@ -481,7 +481,7 @@ fn gpus_are_claimed_and_tainted() {
     for (from, to, code, says) in [
         (", offeredBy: ResourceClaims", "", Code::E0022, "no node offers any to claims"),
         ("offeredBy: ResourceClaims", "offeredBy: DevicePlugin", Code::E0022, "no node offers any to claims"),
-        ("offeredBy: ResourceClaims", "offeredBy: Claims", Code::E0005, "ResourceClaims"),
+        ("offeredBy: ResourceClaims", "offeredBy: Claims", Code::E0006, "is not one of"),
         ("offeredBy: ", "unit: 1Gi, offeredBy: ", Code::E0010, "`unit` beside `offeredBy: ResourceClaims`"),
         ("offeredBy: ", "resource: a/b, offeredBy: ", Code::E0010, "`resource` beside"),
         ("offeredBy: ", "whole: {}, offeredBy: ", Code::E0010, "`whole` beside"),
