@@ -1,5 +1,7 @@
 //! The steps that disrupt: requests to the eviction API, cordons, taints, deletions by a selector.
 
+use std::time::Duration;
+
 use backon::{BackoffBuilder, ExponentialBuilder};
 use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use k8s_openapi::api::policy::v1::Eviction;
