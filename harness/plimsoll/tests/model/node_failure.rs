@@ -52,7 +52,8 @@ fn a_lost_node_is_tainted_its_pods_are_replaced_and_gone_when_it_is_back() {
             + &format!(
                 "  - node: {{name: first, do: {back}}}\n  - wait: {{for: Gone, pods: [web], node: first, within: 60s}}\n  - wait: {{for: taint, taint: node.kubernetes.io/unreachable, is: cleared, node: first, within: 60s}}\n  - wait: {{for: Ready, pods: [steadfast], within: 60s}}\n  - observe: 2s"
             );
-        let expect = "    tainted: [{node: first, taint: node.kubernetes.io/unreachable, effect: NoExecute, within: {atLeast: 8s, atMost: 14s}, removed: true}]\n    tolerated: {web: {atLeast: 3s, atMost: 5s}, steadfast: always}\n    terminated: {web: {atLeast: 8s}}\n    ended: {web: {as: DeletedByTaintManager, gone: true}, steadfast: Running}\n    replaced: {web: {on: second, running: true, times: 1}}";
+        let expect = "    tainted: [{node: first, taint: node.kubernetes.io/unreachable, effect: NoExecute, within: {atLeast: 5s, atMost: 14s}, removed: true}]\n    tolerated: {web: {atLeast: 3s, atMost: 5s}, steadfast: always}\n    terminated: {web: {atLeast: 8s}}\n    ended: {web: {as: DeletedByTaintManager, gone: true}, steadfast: Running}\n    replaced: {web: {on: second, running: true, times: 1}}";
+        // When during the step a node lost its power nobody can tell, and that takes up to 3.5 s.
         let prediction = predicted(QUICK, &TWO, WEB, &steps, expect);
         holds(&prediction);
         let wanted = [
