@@ -209,11 +209,12 @@ fn the_chart_stands_by_itself() {
 
 #[test]
 fn what_is_not_modelled_is_said_wherever_a_grid_is_told() {
-    let text = scenario().replace("  - start: [greedy]", "  - start: [greedy]\n  - drain: {node: worker}");
+    let stopped = "  - start: [greedy]\n  - controlPlane: {component: kube-controller-manager, do: stop}";
+    let text = scenario().replace("  - start: [greedy]", stopped);
     assert_ne!(text, scenario(), "a step was put in");
     let axis: Axis = format!("{THRESHOLD}=100Mi,200Mi").parse().expect("an axis");
     let sweep =
-        Sweep::new("drained", &text, &Files::new(), vec![axis], Assumptions::default(), 2).expect("a grid");
+        Sweep::new("stopped", &text, &Files::new(), vec![axis], Assumptions::default(), 2).expect("a grid");
     let summary = summary(&sweep);
     assert!(!sweep.omissions().is_empty());
     let said = summary.recommendation();
