@@ -19,12 +19,14 @@ use self::objects::Objects;
 use crate::cluster::{Cluster, ClusterError, PartReport, Reports, gpus, hollow};
 use crate::observe::fillers::Fillers;
 use crate::observe::{Fact, Facts, Observation, Recorder, StepOutcome, Timeline, World, poll, watch};
-use crate::plan::{Action, NodeChange, Plan};
+use crate::plan::{Action, HollowZone, NodeChange, Plan};
 
 /// How long a cluster may take until its nodes are Ready.
 const READY_WITHIN: Duration = Duration::from_secs(120);
 /// How long the API server may take to answer for the first time.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(90);
+/// How much longer for each hollow node: hundreds of them are made, and found to be Ready, on a machine that runs other clusters beside.
+const FOR_EACH_HOLLOW: Duration = Duration::from_secs(1);
 /// How many objects are created at once.
 const AT_ONCE: usize = 16;
 /// How long after the last step the watches have to tell what is so.
@@ -124,7 +126,7 @@ impl Run<'_> {
         watch::start(&self.client, &self.facts, tasks);
         let plan = self.plan;
         let created = self.beside(
-            ANSWERS_WITHIN,
+            with_hollow(ANSWERS_WITHIN, plan),
             Box::pin(async move {
                 for object in gpus::roles(plan)? {
                     objects.create(&object).await.map_err(|why| {
@@ -148,7 +150,8 @@ impl Run<'_> {
             }),
         );
         created.await.map_err(ClusterError::doing("creating the scenario's objects"))?;
-        let ready = self.until(READY_WITHIN, |world| match &world.broken {
+        let ready_within = with_hollow(READY_WITHIN, plan);
+        let ready = self.until(ready_within, |world| match &world.broken {
             Some(broken) => Some(Err(broken.clone())),
             None => world.nodes_ready(plan).then_some(Ok(())),
         });
@@ -160,7 +163,7 @@ impl Run<'_> {
             None => {
                 return Err(ClusterError::doing("waiting for the nodes to be Ready")(format!(
                     "not after {} s: {}",
-                    READY_WITHIN.as_secs(),
+                    ready_within.as_secs(),
                     self.recorder.world.not_ready(plan).join("; ")
                 )));
             }
@@ -300,6 +303,12 @@ impl Run<'_> {
     }
 }
 
+/// How long something of the boot may take, with all the hollow nodes that a plan has.
+fn with_hollow(within: Duration, plan: &Plan) -> Duration {
+    let zones = plan.hollow.iter().flat_map(|hollow| &hollow.zones);
+    within + FOR_EACH_HOLLOW * zones.map(HollowZone::nodes).sum::<u32>()
+}
+
 fn notice(observation: &Observation, fillers: &mut Fillers, listener: &mut (dyn FnMut(&Observation) + Send)) {
     if let Fact::Pod(pod) = &observation.fact {
         fillers.notice(pod);
@@ -342,5 +351,24 @@ async fn relay(mut reports: Reports, facts: Facts) {
             }
         };
         facts.send_at(report.at, fact);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::HollowPlan;
+
+    #[test]
+    fn hundreds_of_hollow_nodes_have_the_time_to_be_made() {
+        let plan = serde_json::json!({"name": "x", "kubernetes": "1.36.3", "nodes": [], "objects": [], "workloads": {}, "steps": [], "expectations": []});
+        let mut plan: Plan = serde_json::from_value(plan).expect("a plan");
+        assert_eq!(with_hollow(ANSWERS_WITHIN, &plan), ANSWERS_WITHIN);
+        let zone = |name: &str, groups: &[u32]| HollowZone { name: name.to_owned(), groups: groups.to_vec() };
+        plan.hollow = Some(HollowPlan {
+            zones: vec![zone("a", &[24, 36]), zone("b", &[20])],
+            node_lease_duration_seconds: 8,
+        });
+        assert_eq!(with_hollow(ANSWERS_WITHIN, &plan), ANSWERS_WITHIN + Duration::from_secs(80));
     }
 }
