@@ -7,7 +7,8 @@ use k8s_openapi::api::core::v1::Taint;
 use plimsoll_node::config::optional_duration_seconds;
 use serde::{Deserialize, Serialize};
 
-use super::model::{Band, Lasting, duration_seconds};
+use super::expectations::{Band, Lasting};
+use super::model::duration_seconds;
 pub use crate::scenario::format::disruption::{
     DrainEnd, DrainObstacle, EndKind, ScaleDownObstacle, Standing,
 };

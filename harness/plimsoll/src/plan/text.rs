@@ -9,7 +9,10 @@ use plimsoll_eviction::quantity::Quantity;
 use serde_json::Value;
 
 use super::disruption::{DrainedTo, EndedExpectation};
+use super::expectations::*;
 use super::model::*;
+use super::nodes::*;
+use super::steps::*;
 use super::{failure, filler};
 use crate::verdict::words;
 
