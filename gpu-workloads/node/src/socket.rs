@@ -4,8 +4,20 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::net::UnixListener;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::{info, warn};
+
+/// How often sockets are looked at.
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// How long to wait before what failed is tried again: at first, and at most.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
+/// How long calls that are under way may take when a service ends.
+const DRAIN: Duration = Duration::from_secs(3);
 
 /// How long the path of a Unix socket can be, in bytes.
 const LONGEST_SOCKET_PATH: usize = 107;
@@ -51,4 +63,42 @@ pub(crate) type Identity = (u64, u64, i64, i64);
 pub(crate) fn identity(path: &Path) -> Option<Identity> {
     let metadata = fs::symlink_metadata(path).ok()?;
     Some((metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec()))
+}
+
+/// Listens anew whenever that is over, which `once` says with why, or fails, until `cancel`; then the socket is taken away. `again` says
+/// what is done anew, and `failing` what is not so as long as it fails.
+pub(crate) async fn keep(
+    own: &Path,
+    (again, failing): (&str, &str),
+    mut once: impl AsyncFnMut() -> io::Result<&'static str>,
+    cancel: CancellationToken,
+) {
+    cancel
+        .run_until_cancelled(async {
+            let mut wait = BACKOFF.0;
+            loop {
+                match once().await {
+                    Ok(why) => {
+                        info!("{why}: {again} again");
+                        wait = BACKOFF.0;
+                    }
+                    Err(error) => {
+                        warn!("{failing}: {error}; next try in {wait:?}");
+                        sleep(wait).await;
+                        wait = (wait * 2).min(BACKOFF.1);
+                    }
+                }
+            }
+        })
+        .await;
+    // The kubelet takes a socket that is left for a plugin that hangs.
+    let _ = fs::remove_file(own);
+}
+
+/// Ends a service by dropping what it lasts as long as, and lets calls that are under way end.
+pub(crate) async fn end<T>(mut service: JoinHandle<T>, guard: DropGuard) {
+    drop(guard);
+    if timeout(DRAIN, &mut service).await.is_err() {
+        service.abort();
+    }
 }

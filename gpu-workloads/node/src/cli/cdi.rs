@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use tracing::info;
@@ -88,6 +89,11 @@ impl Names {
         self.known = self.names(&Reading { devices, ..reading.clone() })?;
         self.seen = seen;
         Ok(true)
+    }
+
+    /// Takes devices that have no name out of a reading: nobody could be given them.
+    pub(super) fn leave_out_unnamed(&self, reading: &mut Arc<Reading>) {
+        Arc::make_mut(reading).devices.retain(|device| self.known.contains_key(&device.uuid));
     }
 
     fn names(&self, reading: &Reading) -> Result<BTreeMap<String, String>, Failure> {

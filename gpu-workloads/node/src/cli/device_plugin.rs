@@ -10,7 +10,7 @@ use tracing::error;
 
 use super::Failure;
 use super::cdi::{CdiArguments, Names};
-use super::driver::{DriverArguments, first_reading};
+use super::driver::{DriverArguments, first_reading, send_news};
 use super::resource::ResourceArguments;
 use crate::device_plugin::{Allocation, Inventory, Resource, ServeOptions, serve};
 use crate::driver::{Reader, State};
@@ -72,22 +72,12 @@ async fn follow(
             Ok(false) => {}
             Err(error) => {
                 error!("a device is not advertised: {error}");
-                let named = names.known();
-                Arc::make_mut(&mut reading).devices.retain(|device| named.contains_key(&device.uuid));
+                names.leave_out_unnamed(&mut reading);
             }
         }
         let before = sender.borrow().clone();
         match Inventory::new(&resource, &reading, &health, failure.is_some()) {
-            Ok(inventory) => {
-                let inventory = inventory.after(&before);
-                sender.send_if_modified(|current| {
-                    let changed = **current != inventory;
-                    if changed {
-                        *current = Arc::new(inventory.clone());
-                    }
-                    changed
-                });
-            }
+            Ok(inventory) => send_news(&sender, inventory.after(&before)),
             Err(error) => error!("what is advertised stays as it was: {error}"),
         }
     }

@@ -14,8 +14,8 @@ use tracing::error;
 use super::Failure;
 use super::cdi::{CdiArguments, Names};
 use super::client::client;
-use super::driver::{DriverArguments, first_reading, positive_duration};
-use crate::dra::{Claims, DRIVER, Plugin, Pool, Publisher, ServeOptions, publish, serve};
+use super::driver::{DriverArguments, first_reading, positive_duration, send_news};
+use crate::dra::{Claims, DRIVER, Plugin, Pool, Publisher, ServeOptions, is_dns_label, publish, serve};
 use crate::driver::{Reader, State};
 
 #[derive(Debug, Args)]
@@ -40,11 +40,7 @@ pub(super) struct Arguments {
 
 /// A driver's name as Kubernetes has them: a DNS subdomain of 63 characters at most.
 fn driver_name(text: &str) -> Result<String, String> {
-    let is_label = |label: &str| {
-        let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        !label.is_empty() && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
-    };
-    if text.len() <= 63 && text.split('.').all(is_label) {
+    if text.len() <= 63 && text.split('.').all(is_dns_label) {
         return Ok(text.to_owned());
     }
     Err(format!("must be a name such as {DRIVER}: lower-case letters, digits, dots and dashes, 63 at most"))
@@ -92,23 +88,13 @@ async fn follow(
             Ok(false) => {}
             Err(error) => {
                 error!("a device is not offered: {error}");
-                let named = names.known();
-                Arc::make_mut(&mut reading).devices.retain(|device| named.contains_key(&device.uuid));
+                names.leave_out_unnamed(&mut reading);
             }
         }
         let now = Timestamp::now();
         let before = sender.borrow().clone();
         match Pool::new(&reading, &health, failure.is_some(), now) {
-            Ok(pool) => {
-                let pool = pool.after(&before, now);
-                sender.send_if_modified(|current| {
-                    let changed = **current != pool;
-                    if changed {
-                        *current = Arc::new(pool.clone());
-                    }
-                    changed
-                });
-            }
+            Ok(pool) => send_news(&sender, pool.after(&before, now)),
             Err(error) => error!("what is offered stays as it was: {error}"),
         }
     }

@@ -49,6 +49,17 @@ pub(super) async fn first_reading(states: &mut watch::Receiver<State>) -> Option
     states.wait_for(|state| state.reading.is_some()).await.ok()?.reading.clone()
 }
 
+/// Sends what is other than what was sent last.
+pub(super) fn send_news<T: PartialEq>(sender: &watch::Sender<Arc<T>>, news: T) {
+    sender.send_if_modified(|current| {
+        let changed = **current != news;
+        if changed {
+            *current = Arc::new(news);
+        }
+        changed
+    });
+}
+
 /// A duration as Kubernetes writes it, above zero.
 pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
     let duration: GoDuration = text.parse().map_err(|error| format!("{error}: write it as 10s or 1m30s"))?;

@@ -1,18 +1,15 @@
 //! The plugin's socket, and registration with the kubelet.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::allocation::Allocation;
 use super::inventory::Inventory;
@@ -21,14 +18,7 @@ use crate::api::connect;
 use crate::api::device_plugin::device_plugin_server::DevicePluginServer;
 use crate::api::device_plugin::registration_client::RegistrationClient;
 use crate::api::device_plugin::{KUBELET_SOCKET, RegisterRequest, VERSION};
-use crate::socket::{self, Identity, PathTooLong, identity};
-
-/// How often the sockets are looked at. Both lie in a folder that the kubelet empties when it starts.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// How long to wait before registration is tried again: at first, and at most.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
-/// How long calls that are under way may take when the service ends.
-const DRAIN: Duration = Duration::from_secs(3);
+use crate::socket::{self, Identity, LOOK_INTERVAL, PathTooLong, identity};
 
 /// Where to listen, and as what.
 #[derive(Clone, Debug)]
@@ -59,29 +49,15 @@ pub async fn serve(
     let own = options.folder.join(options.endpoint());
     socket::check(&own)?;
     let kubelet = options.folder.join(KUBELET_SOCKET);
-    cancel
-        .run_until_cancelled(async {
-            let mut wait = BACKOFF.0;
-            loop {
-                let seen = appears(&kubelet).await;
-                let end = CancellationToken::new();
-                let plugin = Plugin::new(inventory.clone(), allocation.clone(), end.clone());
-                match once(options, &own, &kubelet, seen, plugin, &end).await {
-                    Ok(why) => {
-                        info!("{why}: registering again");
-                        wait = BACKOFF.0;
-                    }
-                    Err(error) => {
-                        warn!("{} is not registered: {error}; next try in {wait:?}", options.resource_name);
-                        sleep(wait).await;
-                        wait = (wait * 2).min(BACKOFF.1);
-                    }
-                }
-            }
-        })
-        .await;
-    // The kubelet takes a socket that is left for a plugin that hangs.
-    let _ = fs::remove_file(&own);
+    let listening = async || {
+        // Both sockets lie in a folder that the kubelet empties when it starts.
+        let seen = appears(&kubelet).await;
+        let end = CancellationToken::new();
+        let plugin = Plugin::new(inventory.clone(), allocation.clone(), end.clone());
+        once(options, &own, &kubelet, seen, plugin, &end).await
+    };
+    let failing = format!("{} is not registered", options.resource_name);
+    socket::keep(&own, ("registering", &failing), listening, cancel).await;
     Ok(())
 }
 
@@ -101,7 +77,7 @@ async fn once(
     let service = Server::builder()
         .add_service(DevicePluginServer::new(plugin))
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), end.clone().cancelled_owned());
-    let mut service: JoinHandle<_> = tokio::spawn(service);
+    let service = tokio::spawn(service);
     register(options, kubelet).await?;
     let why = loop {
         if identity(kubelet) != Some(seen) {
@@ -115,10 +91,7 @@ async fn once(
         }
         sleep(LOOK_INTERVAL).await;
     };
-    drop(guard);
-    if timeout(DRAIN, &mut service).await.is_err() {
-        service.abort();
-    }
+    socket::end(service, guard).await;
     Ok(why)
 }
 

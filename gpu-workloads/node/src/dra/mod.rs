@@ -15,6 +15,7 @@ mod serve;
 
 pub use claims::{ClaimError, Claims};
 pub use plugin::Plugin;
+pub(crate) use pool::is_dns_label;
 pub use pool::{Offered, Pool, PoolError, UNHEALTHY_TAINT, UNKNOWN_TAINT, device_name};
 pub use publish::{Publisher, publish};
 pub use serve::{ServeOptions, serve};

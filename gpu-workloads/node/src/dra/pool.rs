@@ -77,8 +77,8 @@ pub fn device_name(uuid: &str) -> String {
     uuid.to_ascii_lowercase()
 }
 
-/// Whether the API server takes it for a device's name: a DNS label.
-fn is_name(name: &str) -> bool {
+/// Whether it is a DNS label, as the names of devices are and the parts of a driver's.
+pub(crate) fn is_dns_label(name: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     !name.is_empty()
         && name.len() <= 63
@@ -87,19 +87,23 @@ fn is_name(name: &str) -> bool {
         && !name.ends_with('-')
 }
 
+/// The second that a moment is in.
+fn whole_seconds(now: Timestamp) -> Timestamp {
+    // Truncation of a time that a clock gave does not fail.
+    now.round(TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Trunc)).unwrap_or(now)
+}
+
 impl Pool {
     /// What to offer of the devices of a reading, made at some time. `lost` says that the driver can not be asked at the moment.
     ///
     /// # Errors
     /// [`PoolError`].
     pub fn new(reading: &Reading, health: &Health, lost: bool, now: Timestamp) -> Result<Self, PoolError> {
-        // Truncation of a time that a clock gave does not fail.
-        let since =
-            now.round(TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Trunc)).unwrap_or(now);
+        let since = whole_seconds(now);
         let taint = |key, value: String, effect| Some(Taint { key, value, effect, since });
         let offered = |device: &crate::driver::Device| {
             let name = device_name(&device.uuid);
-            if !is_name(&name) {
+            if !is_dns_label(&name) {
                 return Err(PoolError::Name(device.uuid.clone()));
             }
             let taint = match health.error(&device.uuid) {
@@ -130,8 +134,7 @@ impl Pool {
     /// them are to leave.
     #[must_use]
     pub fn after(mut self, before: &Self, now: Timestamp) -> Self {
-        let since =
-            now.round(TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Trunc)).unwrap_or(now);
+        let since = whole_seconds(now);
         for device in &mut self.devices {
             let was = before.devices.iter().find(|was| was.uuid == device.uuid);
             if let (Some(taint), Some(was)) = (&mut device.taint, was.and_then(|was| was.taint.as_ref()))

@@ -3,26 +3,17 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::plugin::Plugin;
 use crate::api::dra::dra_plugin_server::DraPluginServer;
 use crate::api::plugin_registration::registration_server::RegistrationServer;
-use crate::socket::{self, PathTooLong};
-
-/// How often the socket is looked at.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// How long to wait before listening is tried again: at first, and at most.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
-/// How long calls that are under way may take when the service ends.
-const DRAIN: Duration = Duration::from_secs(3);
+use crate::socket::{self, LOOK_INTERVAL, PathTooLong};
 
 /// Where to listen.
 #[derive(Clone, Debug)]
@@ -50,26 +41,8 @@ pub async fn serve(
     let own = options.folder.join(socket_name(plugin.driver()));
     socket::check(&own)?;
     let plugin = plugin.at(own.to_string_lossy().into_owned());
-    cancel
-        .run_until_cancelled(async {
-            let mut wait = BACKOFF.0;
-            loop {
-                match once(&options.folder, &own, plugin.clone()).await {
-                    Ok(why) => {
-                        info!("{why}: listening again");
-                        wait = BACKOFF.0;
-                    }
-                    Err(error) => {
-                        warn!("{}: {error}; next try in {wait:?}", own.display());
-                        sleep(wait).await;
-                        wait = (wait * 2).min(BACKOFF.1);
-                    }
-                }
-            }
-        })
-        .await;
-    // The kubelet takes a socket that is left for a plugin that hangs.
-    let _ = fs::remove_file(&own);
+    let listening = async || once(&options.folder, &own, plugin.clone()).await;
+    socket::keep(&own, ("listening", &own.to_string_lossy()), listening, cancel).await;
     Ok(())
 }
 
@@ -86,7 +59,7 @@ async fn once(folder: &Path, own: &Path, plugin: Plugin) -> io::Result<&'static 
         .add_service(RegistrationServer::new(plugin.clone()))
         .add_service(DraPluginServer::new(plugin))
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), end.clone().cancelled_owned());
-    let mut service: JoinHandle<_> = tokio::spawn(service);
+    let service = tokio::spawn(service);
     info!("listening at {}", own.display());
     let why = loop {
         if socket::identity(own) != bound {
@@ -97,9 +70,6 @@ async fn once(folder: &Path, own: &Path, plugin: Plugin) -> io::Result<&'static 
         }
         sleep(LOOK_INTERVAL).await;
     };
-    drop(guard);
-    if timeout(DRAIN, &mut service).await.is_err() {
-        service.abort();
-    }
+    socket::end(service, guard).await;
     Ok(why)
 }

@@ -72,15 +72,7 @@ impl ApiServer {
 
     /// Writes a kubeconfig for it into a folder.
     pub fn kubeconfig(&self, folder: &Path) -> PathBuf {
-        let path = folder.join("kubeconfig");
-        let config = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "test",
-            "clusters": [{"name": "test", "cluster": {"server": format!("http://{}", self.address)}}],
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-            "users": [{"name": "test", "user": {}}],
-        });
-        std::fs::write(&path, config.to_string()).expect("a kubeconfig");
-        path
+        kubeconfig(self.address, folder)
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
@@ -161,12 +153,26 @@ impl ApiServer {
     }
 }
 
+/// Writes a kubeconfig for whoever answers at an address into a folder.
+pub fn kubeconfig(address: SocketAddr, folder: &Path) -> PathBuf {
+    let path = folder.join("kubeconfig");
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "test",
+        "clusters": [{"name": "test", "cluster": {"server": format!("http://{address}")}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+        "users": [{"name": "test", "user": {}}],
+    });
+    std::fs::write(&path, config.to_string()).expect("a kubeconfig");
+    path
+}
+
 /// The identifier of a pod's only container.
 pub fn container_id(uid: &str) -> String {
     uid.replace('-', "").repeat(2)
 }
 
-fn status(code: u16, reason: &str, message: &str, retry_after: u32) -> Response {
+/// A Status, as the API server answers with one.
+pub fn status(code: u16, reason: &str, message: &str, retry_after: u32) -> Response {
     let body = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": if code < 300 { "Success" } else { "Failure" },
         "code": code, "reason": reason, "message": message, "details": {"retryAfterSeconds": retry_after},
@@ -175,7 +181,8 @@ fn status(code: u16, reason: &str, message: &str, retry_after: u32) -> Response 
     (code, [("content-type", "application/json")], body.to_string()).into_response()
 }
 
-fn document(code: StatusCode, body: &Value) -> Response {
+/// A document, as the API server answers with one.
+pub fn document(code: StatusCode, body: &Value) -> Response {
     (code, [("content-type", "application/json")], body.to_string()).into_response()
 }
 

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use futures::StreamExt as _;
 use hyper_util::rt::TokioIo;
 use plimsoll_gpu_node::api::connect;
@@ -25,6 +25,8 @@ use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
 use tonic::transport::{Channel, Endpoint};
+
+use super::api_server::{self, document, status};
 
 #[derive(Default)]
 struct Shared {
@@ -58,15 +60,7 @@ impl ApiServer {
 
     /// Writes a kubeconfig for it into a folder.
     pub fn kubeconfig(&self, folder: &Path) -> PathBuf {
-        let path = folder.join("kubeconfig");
-        let config = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "test",
-            "clusters": [{"name": "test", "cluster": {"server": format!("http://{}", self.address)}}],
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-            "users": [{"name": "test", "user": {}}],
-        });
-        std::fs::write(&path, config.to_string()).expect("a kubeconfig");
-        path
+        api_server::kubeconfig(self.address, folder)
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
@@ -119,14 +113,8 @@ impl ApiServer {
     }
 }
 
-fn document(code: StatusCode, body: &Value) -> Response {
-    (code, [("content-type", "application/json")], body.to_string()).into_response()
-}
-
 fn absent(what: &str) -> Response {
-    let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 404,
-        "reason": "NotFound", "message": format!("{what} is not here")});
-    document(StatusCode::NOT_FOUND, &body)
+    status(404, "NotFound", &format!("{what} is not here"), 0)
 }
 
 async fn handle(State(server): State<ApiServer>, method: Method, uri: Uri, body: Bytes) -> Response {
