@@ -1,4 +1,4 @@
-//! Clients of a run's own API server, and what its label selectors mean.
+//! Clients of a run's own API server, what its label selectors mean, and what its taints are called.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,6 +13,11 @@ use kube::config::{
 use plimsoll_node::pki::Credentials;
 
 use crate::plan::NAMESPACE;
+
+/// The taint by which the node controller says of a node that it is cordoned. Upstream: `TaintNodeUnschedulable`.
+pub(crate) const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
+/// The taints by which it says of a node that nothing is heard of it. Upstream: `TaintNodeUnreachable`.
+pub(crate) const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 
 /// Whether a selector is about an object with these labels. Upstream: `LabelSelectorAsSelector`.
 #[must_use]

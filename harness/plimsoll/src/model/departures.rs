@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::predict::{Prediction, Sequence};
-use super::steps::UNREACHABLE;
+use crate::kubernetes::UNREACHABLE;
 use crate::observe::{Answer, Asked, DrainOutcome, Fact, Timeline};
 use crate::verdict::{End, LocalStorageLimit, PodEnd, Preemptor, ends, words};
 
@@ -70,11 +71,15 @@ pub(super) struct Departure {
     pub(super) seconds: f64,
 }
 
+/// When the steps of a run began.
+fn started(timeline: &Timeline) -> Option<Timestamp> {
+    timeline.observations.iter().find(|own| matches!(own.fact, Fact::Started)).map(|own| own.at)
+}
+
 /// Every rise and every fall of a node's pressure conditions, and when nothing was heard of it, in order.
 fn conditions(timeline: &Timeline) -> Vec<Departure> {
+    let Some(started) = started(timeline) else { return Vec::new() };
     let observations = &timeline.observations;
-    let started = observations.iter().find(|own| matches!(own.fact, Fact::Started));
-    let Some(started) = started.map(|own| own.at) else { return Vec::new() };
     let mut raised: BTreeSet<(&str, &str)> = BTreeSet::new();
     let mut tainted: BTreeSet<(&str, &str)> = BTreeSet::new();
     let mut silent: BTreeSet<&str> = BTreeSet::new();
@@ -134,9 +139,8 @@ fn conditions(timeline: &Timeline) -> Vec<Departure> {
 
 /// Every eviction, rejection, deletion for a taint, preemption and OOM kill of a run, in order.
 fn departures(timeline: &Timeline) -> Vec<Departure> {
+    let Some(started) = started(timeline) else { return Vec::new() };
     let observations = &timeline.observations;
-    let started = observations.iter().find(|own| matches!(own.fact, Fact::Started));
-    let Some(started) = started.map(|own| own.at) else { return Vec::new() };
     let ends = ends(timeline);
     let mut found: Vec<(u64, Departure)> = Vec::new();
     let mut names: BTreeMap<&str, &str> = BTreeMap::new();
@@ -183,9 +187,8 @@ fn departures(timeline: &Timeline) -> Vec<Departure> {
 
 /// What the API server answered about each pod, the same answer once, and what drains came to.
 fn answers(timeline: &Timeline) -> Vec<Departure> {
+    let Some(started) = started(timeline) else { return Vec::new() };
     let observations = &timeline.observations;
-    let started = observations.iter().find(|own| matches!(own.fact, Fact::Started));
-    let Some(started) = started.map(|own| own.at) else { return Vec::new() };
     let mut last: BTreeMap<(&str, bool), u16> = BTreeMap::new();
     let mut found = Vec::new();
     for own in observations {
@@ -252,9 +255,8 @@ fn told_to_go(timeline: &Timeline) -> Vec<PodEnd> {
 
 /// When the objects of those who were told to go were gone.
 fn gone(timeline: &Timeline) -> Vec<Departure> {
+    let Some(started) = started(timeline) else { return Vec::new() };
     let observations = &timeline.observations;
-    let started = observations.iter().find(|own| matches!(own.fact, Fact::Started));
-    let Some(started) = started.map(|own| own.at) else { return Vec::new() };
     let told = told_to_go(timeline);
     let until_the_end = observations.iter().take_while(|own| !matches!(own.fact, Fact::Finished));
     let found = until_the_end.filter_map(|own| {
@@ -268,9 +270,8 @@ fn gone(timeline: &Timeline) -> Vec<Departure> {
 
 /// When pods that appeared after one of their workload was told to go ran for the first time, and where.
 fn successors(timeline: &Timeline) -> Vec<Departure> {
+    let Some(started) = started(timeline) else { return Vec::new() };
     let observations = &timeline.observations;
-    let started = observations.iter().find(|own| matches!(own.fact, Fact::Started));
-    let Some(started) = started.map(|own| own.at) else { return Vec::new() };
     let told = told_to_go(timeline);
     let mut first: BTreeMap<&str, u64> = BTreeMap::new();
     for pod in &told {
@@ -432,7 +433,7 @@ mod tests {
     #[test]
     fn answers_are_told_once_and_compared_as_departures_are() {
         let mut timeline = Timeline::default();
-        let at = |seconds: i64| jiff::Timestamp::from_second(1000 + seconds).expect("a time");
+        let at = |seconds: i64| Timestamp::from_second(1000 + seconds).expect("a time");
         timeline.push(at(0), Fact::Started);
         let answer = |asked, draining, code| Answer {
             asked,
@@ -475,7 +476,7 @@ mod tests {
     #[test]
     fn who_is_told_to_go_is_gone_and_another_runs_in_its_place() {
         let mut timeline = Timeline::default();
-        let at = |seconds: i64| jiff::Timestamp::from_second(1000 + seconds).expect("a time");
+        let at = |seconds: i64| Timestamp::from_second(1000 + seconds).expect("a time");
         let pod = |uid: &str, phase: &str, told: bool| -> Box<Pod> {
             let mut pod = serde_json::json!({
                 "metadata": {"name": uid, "uid": uid, "labels": {"plimsoll.dev/workload": "web"}},
@@ -507,7 +508,7 @@ mod tests {
     fn conditions_are_compared_as_departures_are() {
         use k8s_openapi::api::core::v1::{Node, NodeCondition, NodeStatus};
         let mut timeline = Timeline::default();
-        let at = |seconds: i64| jiff::Timestamp::from_second(1000 + seconds).expect("a time");
+        let at = |seconds: i64| Timestamp::from_second(1000 + seconds).expect("a time");
         timeline.push(at(0), Fact::Started);
         for (seconds, status) in [(1, "False"), (5, "True"), (6, "True"), (20, "False")] {
             let condition = NodeCondition {

@@ -171,12 +171,7 @@ impl PreparedDrain {
     pub(super) fn new(plan: &DrainPlan, node: usize, outcome_is_told: bool) -> Self {
         Self {
             node,
-            options: DrainOptions {
-                force: plan.force,
-                ignore_daemon_sets: plan.ignore_daemon_sets,
-                delete_empty_dir_data: plan.delete_empty_dir_data,
-                skip_deleted_after_seconds: 0,
-            },
+            options: plan.options(),
             disable_eviction: plan.disable_eviction,
             grace_seconds: plan.grace_period_seconds.map(i64::from),
             timeout: micros(plan.timeout),

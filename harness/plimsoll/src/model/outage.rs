@@ -9,14 +9,14 @@ use super::fill::{Fill, Kind};
 use super::node::PreparedNode;
 use super::prepare::{Prepared, micros};
 use super::template::PodTemplate;
-use crate::plan::{Action, FillTarget, NodeChange, Plan};
+use crate::plan::{Action, FillTarget, NodeChange, Plan, ZONE_LABEL};
 
 /// How long nothing may be heard of a node, in seconds. Upstream: `--node-monitor-grace-period`.
 const GRACE_SECONDS: Micros = 50;
 /// How often the node controller looks, in seconds. Upstream: `--node-monitor-period`.
 const PERIOD_SECONDS: Micros = 5;
 /// The labels by which nodes are of one zone. Upstream: `GetZoneKey`.
-const ZONE_LABELS: [&str; 2] = ["topology.kubernetes.io/region", "topology.kubernetes.io/zone"];
+const ZONE_LABELS: [&str; 2] = ["topology.kubernetes.io/region", ZONE_LABEL];
 /// A filler of so many bytes at most has filled them before anything can happen to its node.
 const AT_ONCE: i64 = 16 << 20;
 

@@ -13,8 +13,9 @@ use super::disruption::PreparedBudget;
 use super::fill::Kind as FillKind;
 use super::node::PreparedNode;
 use super::outage::{self, NodeMonitor};
-use super::steps::{PreparedStep, UNREACHABLE};
+use super::steps::PreparedStep;
 use super::template::{Admission, Omissions, PodTemplate, Request};
+use crate::kubernetes::UNREACHABLE;
 use crate::plan::{Action, Expect, Expectation, Plan, PlannedObject, WORKLOAD_LABEL};
 
 /// Why a plan can not be run on the model.

@@ -11,13 +11,11 @@ use super::fill::{Kind as FillKind, lies_with_images};
 use super::prepare::{Kind, PrepareError, Prepared, micros};
 use super::simulation::Seen;
 use super::template::Admission;
+use crate::kubernetes::UNREACHABLE;
 use crate::plan::filler;
 use crate::plan::{
     Action, BallastImage, DeletePodsPlan, EvictPlan, FillTarget, NodeChange, Plan, PlannedStep, Until,
 };
-
-/// The taint of a node of which nothing is heard. Upstream: `TaintNodeUnreachable`.
-pub(super) const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 
 /// What a step does, with names resolved.
 #[derive(Debug, Clone)]

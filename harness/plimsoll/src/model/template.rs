@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::curve::{Micros, SECOND};
 use super::fill::{self, Fill};
-use super::steps::UNREACHABLE;
+use crate::kubernetes::UNREACHABLE;
 use crate::plan::{ControlPlaneSettings, HOG_IMAGE, WORKLOAD_LABEL, filler};
 
 /// Upstream: `DefaultTerminationGracePeriodSeconds`.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Taint;
+use plimsoll_eviction::disruption::DrainOptions;
 use plimsoll_node::config::optional_duration_seconds;
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +62,19 @@ pub struct DrainPlan {
     /// Whether the next step is taken while this goes on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub background: bool,
+}
+
+impl DrainPlan {
+    /// What the rules of a drain are told of it.
+    #[must_use]
+    pub fn options(&self) -> DrainOptions {
+        DrainOptions {
+            force: self.force,
+            ignore_daemon_sets: self.ignore_daemon_sets,
+            delete_empty_dir_data: self.delete_empty_dir_data,
+            skip_deleted_after_seconds: 0,
+        }
+    }
 }
 
 /// A taint that is put on a node or taken off it.

@@ -10,12 +10,12 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource};
 use serde_json::json;
 
+use crate::kubernetes::UNSCHEDULABLE;
 use crate::observe::{Answer, Asked, Fact, Facts};
 use crate::plan::{DeletePodsPlan, EVICTION_RETRY, EvictPlan, NAMESPACE, Plan, TaintPlan, WORKLOAD_LABEL};
+use crate::verdict::words;
 
-/// The taint by which the node controller says of a node that it is cordoned. Upstream: `TaintNodeUnschedulable`.
-const CORDONED: &str = "node.kubernetes.io/unschedulable";
-/// How long the node controller may take for that, and how often it is looked whether it has.
+/// How long the node controller may take to taint a node that is cordoned, and how often it is looked whether it has.
 const CORDON_HEARD: (Duration, Duration) = (Duration::from_secs(5), Duration::from_millis(50));
 /// How often a change is made again that another writer got in the way of.
 const CONFLICTS: usize = 10;
@@ -174,10 +174,7 @@ async fn evict_one(
         return if answer.code < 300 || expected {
             Ok(())
         } else {
-            Err(format!(
-                "{} was not evicted: {} {}; where that is what should be, say so in `answered`",
-                pod.name, answer.code, answer.message
-            ))
+            Err(words::eviction_not_expected(&pod.name, answer.code, &answer.message))
         };
     }
 }
@@ -235,7 +232,7 @@ pub(super) async fn cordon(client: &Client, node: &str, unschedulable: bool) -> 
 /// Whether the node controller has said of a node that it is cordoned, or that it is no more.
 fn is_heard(node: &Node, unschedulable: bool) -> bool {
     let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
-    taints.into_iter().any(|taint| taint.key == CORDONED) == unschedulable
+    taints.into_iter().any(|taint| taint.key == UNSCHEDULABLE) == unschedulable
 }
 
 /// Puts a taint on a node or takes it off, beside those that others put there at the same time.
@@ -305,8 +302,8 @@ mod tests {
         let patched = node(json!({"unschedulable": true}));
         assert!(!is_heard(&patched, true));
         assert!(!is_heard(&node(tainted("node.kubernetes.io/disk-pressure")), true));
-        assert!(is_heard(&node(tainted(CORDONED)), true));
-        assert!(!is_heard(&node(tainted(CORDONED)), false));
+        assert!(is_heard(&node(tainted(UNSCHEDULABLE)), true));
+        assert!(!is_heard(&node(tainted(UNSCHEDULABLE)), false));
         assert!(is_heard(&node(json!({})), false));
     }
 }

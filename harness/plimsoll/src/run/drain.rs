@@ -6,7 +6,7 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, Client};
-use plimsoll_eviction::disruption::{self, Controller, DrainOptions, Phase, Subject};
+use plimsoll_eviction::disruption::{self, Controller, Phase, Subject};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::disruption::{Asking, NOT_FOUND, Named, TOO_MANY_REQUESTS, ask, cordon};
@@ -26,15 +26,7 @@ pub(super) async fn drain(
     expected: bool,
 ) -> Result<(), String> {
     let outcome = attempt(client, facts, plan).await.unwrap_or_else(|reason| DrainOutcome::Failed { reason });
-    let result = match &outcome {
-        DrainOutcome::Emptied { .. } => Ok(()),
-        DrainOutcome::TimedOut { .. } | DrainOutcome::Refused { .. } if expected => Ok(()),
-        DrainOutcome::Failed { .. } => Err(words::drain_words(&outcome)),
-        DrainOutcome::TimedOut { .. } | DrainOutcome::Refused { .. } => Err(format!(
-            "{}; where that is what should be, say so in `drained`",
-            words::drain_words(&outcome)
-        )),
-    };
+    let result = words::drain_result(&outcome, expected);
     facts.send(Fact::Drained { node: plan.node.clone(), outcome });
     result
 }
@@ -45,12 +37,7 @@ async fn attempt(client: &Client, facts: &Facts, plan: &DrainPlan) -> Result<Dra
     let pods: Api<Pod> = Api::all(client.clone());
     let on_node = ListParams::default().fields(&format!("spec.nodeName={}", plan.node));
     let there = pods.list(&on_node).await.map_err(|error| error.to_string())?;
-    let options = DrainOptions {
-        force: plan.force,
-        ignore_daemon_sets: plan.ignore_daemon_sets,
-        delete_empty_dir_data: plan.delete_empty_dir_data,
-        skip_deleted_after_seconds: 0,
-    };
+    let options = plan.options();
     let (mut taken, mut refused) = (Vec::new(), Vec::new());
     for pod in &there.items {
         let subject = subject(pod, manager(client, pod).await?);

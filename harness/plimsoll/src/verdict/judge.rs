@@ -104,9 +104,7 @@ fn background_findings(context: &Context<'_>) -> Vec<Finding> {
         let failed = drains.iter().find(|(_, outcome, _)| !matches!(outcome, DrainOutcome::Emptied { .. }));
         let (because, shown) = match failed {
             Some((_, outcome, observation)) => {
-                let words = words::drain_words(outcome);
-                let text = format!("{words}; where that is what should be, say so in `drained`");
-                (text, Some(super::history::evidence(observation)))
+                (words::drain_not_expected(outcome), Some(super::history::evidence(observation)))
             }
             None if drains.len() < planned => {
                 ("it was not over when the run ended".to_owned(), context.history.step_evidence(step.step))

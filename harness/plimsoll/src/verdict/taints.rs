@@ -9,8 +9,6 @@ use super::words;
 use crate::observe::{Fact, StepOutcome};
 use crate::plan::Action;
 
-/// The taint of a node of which nothing is heard. Upstream: `TaintNodeUnreachable`.
-pub(super) const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 /// The effect that deletes pods.
 pub(super) const NO_EXECUTE: &str = "NoExecute";
 

@@ -333,6 +333,32 @@ pub fn drain_words(outcome: &DrainOutcome) -> String {
     }
 }
 
+/// What is said of a drain that did not empty its node, where the scenario does not say what it comes to.
+#[must_use]
+pub fn drain_not_expected(outcome: &DrainOutcome) -> String {
+    format!("{}; where that is what should be, say so in `drained`", drain_words(outcome))
+}
+
+/// What a step makes of a drain: nothing to say of one that emptied its node, nor of one that was refused or ran out of time where the
+/// scenario says (`expected`) what it comes to.
+///
+/// # Errors
+/// Anything else, in words.
+pub fn drain_result(outcome: &DrainOutcome, expected: bool) -> Result<(), String> {
+    match outcome {
+        DrainOutcome::Emptied { .. } => Ok(()),
+        DrainOutcome::TimedOut { .. } | DrainOutcome::Refused { .. } if expected => Ok(()),
+        DrainOutcome::Failed { .. } => Err(drain_words(outcome)),
+        DrainOutcome::TimedOut { .. } | DrainOutcome::Refused { .. } => Err(drain_not_expected(outcome)),
+    }
+}
+
+/// What is said of a pod whose eviction was refused, where the scenario does not say how it is answered.
+#[must_use]
+pub fn eviction_not_expected(pod: &str, code: u16, message: &str) -> String {
+    format!("{pod} was not evicted: {code} {message}; where that is what should be, say so in `answered`")
+}
+
 /// How a step ended, in words.
 #[must_use]
 pub fn outcome_words(outcome: &StepOutcome) -> String {

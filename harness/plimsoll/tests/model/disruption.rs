@@ -1,40 +1,19 @@
 //! Evictions through the API, disruption budgets and drains in virtual time, in scenarios made for one rule each.
 
-use plimsoll::model::{Assumptions, Prediction, Sequence, predict};
+use plimsoll::model::{Assumptions, Prediction, Sequence};
 
-use crate::text::{certain_plan, course};
+use crate::text::{self, certain_plan, course, holds, only};
 
 const PHASES: u32 = 25;
 
 /// What is predicted of a course on these nodes, with manifests in YAML; nothing of it may be left out.
 #[track_caller]
 fn predicted(nodes: &[&str], workloads: &str, manifests: &str, steps: &str, expect: &str) -> Prediction {
-    let node = |name: &&str| {
-        format!(
-            "    - {{name: {name}, memory: 1Gi, nodefs: 512Mi, kubelet: {{evictionHard: {{memory.available: 100Mi}}}}}}"
-        )
-    };
-    let nodes: Vec<String> = nodes.iter().map(node).collect();
-    let mut text = course(&nodes.join("\n"), workloads, steps, expect);
+    let mut text = course(&text::nodes(nodes), workloads, steps, expect);
     if !manifests.is_empty() {
         text += &format!("  manifests:\n{manifests}\n");
     }
-    let prediction = predict(&certain_plan(&text), &Assumptions::default(), PHASES).expect("a prediction");
-    assert!(prediction.omissions.is_empty(), "{:?}", prediction.omissions);
-    prediction
-}
-
-/// All that is expected holds in every phase.
-#[track_caller]
-fn holds(prediction: &Prediction) {
-    assert!(prediction.findings.iter().all(|own| own.held == PHASES), "{:#?}", prediction.findings);
-}
-
-/// The one way in which something goes: what happens, and between when and when.
-#[track_caller]
-fn only(sequences: &[Sequence]) -> Vec<(&str, f64, f64)> {
-    assert_eq!(sequences.len(), 1, "{sequences:?}");
-    sequences[0].departures.iter().map(|own| (own.what.as_str(), own.earliest, own.latest)).collect()
+    text::wholly_predicted(&text)
 }
 
 fn budget(name: &str, spec: &str) -> String {

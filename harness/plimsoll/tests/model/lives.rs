@@ -2,7 +2,7 @@
 
 use plimsoll::model::{Assumptions, Prediction, predict};
 
-use crate::text::{certain_plan, course};
+use crate::text::{self, certain_plan, course};
 
 /// One node with these workloads, steps and expectations.
 fn predicted(kubelet: &str, workloads: &str, steps: &str, expect: &str) -> Prediction {
@@ -10,7 +10,7 @@ fn predicted(kubelet: &str, workloads: &str, steps: &str, expect: &str) -> Predi
         "    - {{name: worker, memory: 1Gi, nodefs: 512Mi, housekeepingInterval: 1s, kubelet: {kubelet}}}"
     );
     let text = course(&node, workloads, steps, expect);
-    predict(&certain_plan(&text), &Assumptions::default(), 25).expect("a prediction")
+    text::predicted(&text)
 }
 
 /// The one way in which a fact turns out.

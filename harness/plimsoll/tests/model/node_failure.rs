@@ -1,10 +1,8 @@
 //! Nodes that are taken away and come back in virtual time, in scenarios made for one rule each.
 
-use plimsoll::model::{Assumptions, Prediction, Sequence, predict};
+use plimsoll::model::Prediction;
 
-use crate::text::{certain_plan, course};
-
-const PHASES: u32 = 25;
+use crate::text::{self, course, only};
 
 /// What is predicted of a course on these nodes, with the node controller set so.
 fn predicted(control_plane: &str, nodes: &[&str], workloads: &str, steps: &str, expect: &str) -> Prediction {
@@ -12,21 +10,14 @@ fn predicted(control_plane: &str, nodes: &[&str], workloads: &str, steps: &str, 
         nodes.iter().map(|own| format!("    - {{memory: 512Mi, nodefs: 512Mi, {own}}}")).collect();
     let text = course(&nodes.join("\n"), workloads, steps, expect)
         .replace("  cluster:\n", &format!("  cluster:\n    controlPlane: {{{control_plane}}}\n"));
-    predict(&certain_plan(&text), &Assumptions::default(), PHASES).expect("a prediction")
+    text::predicted(&text)
 }
 
 /// Nothing is left out, and all that is expected holds in every phase.
 #[track_caller]
 fn holds(prediction: &Prediction) {
     assert!(prediction.omissions.is_empty(), "{:?}", prediction.omissions);
-    assert!(prediction.findings.iter().all(|own| own.held == PHASES), "{:#?}", prediction.findings);
-}
-
-/// The one way in which something goes.
-#[track_caller]
-fn only(sequences: &[Sequence]) -> Vec<(&str, f64, f64)> {
-    assert_eq!(sequences.len(), 1, "{sequences:?}");
-    sequences[0].departures.iter().map(|own| (own.what.as_str(), own.earliest, own.latest)).collect()
+    text::holds(prediction);
 }
 
 const QUICK: &str =

@@ -1,31 +1,16 @@
 //! Preemption by the scheduler in virtual time, in scenarios made for one rule each.
 
-use plimsoll::model::{Assumptions, Prediction, predict};
+use plimsoll::model::Prediction;
 
-use crate::text::{certain_plan, course};
+use crate::text::{self, course, holds};
 
-const PHASES: u32 = 25;
 const HIGH: &str =
     "  - {apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {name: high}, value: 100000}";
 
 #[track_caller]
 fn predicted(nodes: &[&str], workloads: &str, manifests: &str, steps: &str, expect: &str) -> Prediction {
-    let node = |name: &&str| {
-        format!(
-            "    - {{name: {name}, memory: 1Gi, nodefs: 512Mi, kubelet: {{evictionHard: {{memory.available: 100Mi}}}}}}"
-        )
-    };
-    let nodes: Vec<String> = nodes.iter().map(node).collect();
-    let text =
-        course(&nodes.join("\n"), workloads, steps, expect) + &format!("  manifests:\n{HIGH}\n{manifests}");
-    let prediction = predict(&certain_plan(&text), &Assumptions::default(), PHASES).expect("a prediction");
-    assert!(prediction.omissions.is_empty(), "{:?}", prediction.omissions);
-    prediction
-}
-
-#[track_caller]
-fn holds(prediction: &Prediction) {
-    assert!(prediction.findings.iter().all(|own| own.held == PHASES), "{:#?}", prediction.findings);
+    let text = course(&text::nodes(nodes), workloads, steps, expect);
+    text::wholly_predicted(&(text + &format!("  manifests:\n{HIGH}\n{manifests}")))
 }
 
 const IMPORTANT: &str = "  - {name: important, priorityClassName: high, requests: {memory: 600Mi}}";

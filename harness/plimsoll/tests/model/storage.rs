@@ -1,9 +1,8 @@
 //! Disks, inodes, process ids, limits on local storage and room made on the node itself, in scenarios made for one rule each.
 
-use plimsoll::model::{Assumptions, Prediction, predict};
-use plimsoll::plan::Plan;
+use plimsoll::model::Prediction;
 
-use crate::text::{certain_plan, course};
+use crate::text::{course, holds, wholly_predicted};
 
 /// What a node's kubelet is told here besides thresholds.
 const QUICK: &str = "volumeStatsAggPeriod: 1s, imageMinimumGCAge: 1s, containerLogMaxSize: 1Gi, evictionPressureTransitionPeriod: 5s";
@@ -14,23 +13,7 @@ fn predicted(bounds: &str, thresholds: &str, workloads: &str, steps: &str, expec
         "    - {{name: worker, memory: 1Gi, housekeepingInterval: 1s, {bounds}, kubelet: {{{thresholds}, {QUICK}}}}}"
     );
     let text = course(&node, workloads, steps, expect);
-    of_plan(&certain_plan(&text))
-}
-
-/// All of the plan is modelled.
-#[track_caller]
-fn of_plan(plan: &Plan) -> Prediction {
-    let prediction = predict(plan, &Assumptions::default(), 25).expect("a prediction");
-    assert!(prediction.omissions.is_empty(), "{:?}", prediction.omissions);
-    prediction
-}
-
-/// Everything that is expected comes to pass in every phase.
-#[track_caller]
-fn holds(prediction: &Prediction) {
-    for finding in &prediction.findings {
-        assert_eq!(finding.held, prediction.phases, "{finding:?}");
-    }
+    wholly_predicted(&text)
 }
 
 /// The same in nearly every phase: where the kubelet looks before it has measured what was just filled, others go.
@@ -246,7 +229,7 @@ fn with_image(image: &str, least_age: &str, first: &str, expect: &str) -> Predic
   - observe: 30s"
     );
     let expect = format!("    conditions: [DiskPressure]\n{expect}");
-    of_plan(&certain_plan(&course(&node, workloads, &steps, &expect)))
+    wholly_predicted(&course(&node, workloads, &steps, &expect))
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Scenarios out of a few figures.
 
+use plimsoll::model::{Assumptions, Prediction, Sequence, predict};
 use plimsoll::plan::{Plan, lower};
 use plimsoll::scenario::{Files, parse};
 
@@ -71,6 +72,47 @@ spec:
 {expect}
 "
     )
+}
+
+/// Nodes that are all alike, of 1Gi, as a list in YAML for [`course`].
+pub fn nodes(names: &[&str]) -> String {
+    let node = |name: &&str| {
+        format!(
+            "    - {{name: {name}, memory: 1Gi, nodefs: 512Mi, kubelet: {{evictionHard: {{memory.available: 100Mi}}}}}}"
+        )
+    };
+    names.iter().map(node).collect::<Vec<_>>().join("\n")
+}
+
+/// What is predicted of a text in 25 phases.
+#[track_caller]
+pub fn predicted(text: &str) -> Prediction {
+    predict(&certain_plan(text), &Assumptions::default(), 25).expect("a prediction")
+}
+
+/// The same of one that is modelled in full.
+#[track_caller]
+pub fn wholly_predicted(text: &str) -> Prediction {
+    let prediction = predicted(text);
+    assert!(prediction.omissions.is_empty(), "{:?}", prediction.omissions);
+    prediction
+}
+
+/// All that is expected holds in every phase.
+#[track_caller]
+pub fn holds(prediction: &Prediction) {
+    assert!(
+        prediction.findings.iter().all(|own| own.held == prediction.phases),
+        "{:#?}",
+        prediction.findings
+    );
+}
+
+/// The one way in which something goes: what happens, and between when and when.
+#[track_caller]
+pub fn only(sequences: &[Sequence]) -> Vec<(&str, f64, f64)> {
+    assert_eq!(sequences.len(), 1, "{sequences:?}");
+    sequences[0].departures.iter().map(|own| (own.what.as_str(), own.earliest, own.latest)).collect()
 }
 
 /// The plan of a text, if it is one.

@@ -2,6 +2,7 @@
 
 use super::world::{ControllerState, Fate, Misfit, Misfits, Seen, Stage, World};
 use super::{Event, Happening, Simulation, Sink};
+use crate::kubernetes::UNSCHEDULABLE;
 use crate::model::curve::{Micros, SECOND};
 use crate::model::node::PreparedNode;
 use crate::model::prepare::Kind;
@@ -23,8 +24,6 @@ const JOB_BACKOFF_MOST_SECONDS: i64 = 600;
 /// The longest time in seconds that the scheduler leaves a pod alone that did not fit; the first is 1.
 /// Upstream: `DefaultPodMaxBackoffDuration`, `DefaultPodInitialBackoffDuration`.
 const SCHEDULING_BACKOFF_MOST_SECONDS: i64 = 10;
-/// The taint that stands for a cordoned node; no pod but a daemon tolerates it by default. Upstream: `TaintNodeUnschedulable`.
-const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 /// How long a DaemonSet waits after a failed pod, in seconds. Upstream: `failedPodsBackoff`.
 const DAEMON_BACKOFF_SECONDS: i64 = 1;
 

@@ -11,10 +11,10 @@ use plimsoll_eviction::zone::{Limiter, Mode, QUEUE_POLL_INTERVAL, ZoneHealth, Zo
 
 use super::world::{ContainerStage, PodState, Stage, World};
 use super::{Event, Happening, Simulation, Sink};
+use crate::kubernetes::UNREACHABLE;
 use crate::model::assumptions::Range;
 use crate::model::curve::{Curve, Micros, SECOND};
 use crate::model::prepare::micros;
-use crate::model::steps::UNREACHABLE;
 use crate::plan::NodeChange;
 
 /// How long a pass over the nodes' health takes.
@@ -54,6 +54,13 @@ pub(super) struct NodeController {
     looked: Micros,
     /// Whether a look at the queues is to come.
     polls: bool,
+}
+
+impl NodeController {
+    /// Whether some node is to be tainted still.
+    fn has_waiting(&self) -> bool {
+        self.queues.values().any(|queue| queue.waiting().next().is_some())
+    }
 }
 
 const fn elapsed(now: Micros) -> Duration {
@@ -275,8 +282,7 @@ impl<S: Sink> Simulation<'_, '_, S> {
     }
 
     fn poll_queues_soon(&mut self) {
-        let waits = self.controller.queues.values().any(|queue| queue.waiting().next().is_some());
-        if waits && !std::mem::replace(&mut self.controller.polls, true) {
+        if self.controller.has_waiting() && !std::mem::replace(&mut self.controller.polls, true) {
             let poll = micros(QUEUE_POLL_INTERVAL);
             let turn = self.world.dice.within(Range { least: 0, most: poll });
             self.after(turn, Event::PollQueues);
@@ -302,9 +308,8 @@ impl<S: Sink> Simulation<'_, '_, S> {
                 self.set_taint(node, &unreachable("NoExecute"), true);
             }
         }
-        let waits = self.controller.queues.values().any(|queue| queue.waiting().next().is_some());
-        self.controller.polls = waits;
-        if waits {
+        self.controller.polls = self.controller.has_waiting();
+        if self.controller.polls {
             self.after(micros(QUEUE_POLL_INTERVAL), Event::PollQueues);
         }
     }

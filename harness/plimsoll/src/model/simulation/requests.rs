@@ -72,7 +72,8 @@ impl<'p, S: Sink> Simulation<'p, '_, S> {
             }
             requests.extend(there.into_iter().map(|pod| self.request_for(pod, told)));
         }
-        self.ask_for_all(step, requests, listed);
+        let asker = self.new_asker(step);
+        self.ask_for_all(asker, requests, listed);
     }
 
     fn request_for(&self, pod: usize, refusal_is_told: bool) -> Request {
@@ -89,10 +90,15 @@ impl<'p, S: Sink> Simulation<'p, '_, S> {
         }
     }
 
-    fn ask_for_all(&mut self, step: usize, requests: Vec<Request>, listed: Micros) {
-        let (asker, count) = (self.askers.len(), requests.len());
-        self.askers.push(Asker { step, began: self.world.now, requests, over: false });
-        for request in 0..count {
+    fn new_asker(&mut self, step: usize) -> usize {
+        self.askers.push(Asker { step, began: self.world.now, requests: Vec::new(), over: false });
+        self.askers.len() - 1
+    }
+
+    /// Asks for all of these at once, when they have been listed.
+    fn ask_for_all(&mut self, asker: usize, requests: Vec<Request>, listed: Micros) {
+        self.askers[asker].requests = requests;
+        for request in 0..self.askers[asker].requests.len() {
             let takes = self.draw(|own| own.request);
             self.after(listed + takes, Event::Ask(asker, request));
         }
@@ -100,9 +106,7 @@ impl<'p, S: Sink> Simulation<'p, '_, S> {
 
     /// Begins a drain, which cordons the node first. Upstream: `RunCordonOrUncordon`.
     pub(super) fn begin_drain(&mut self, step: usize, drain: &PreparedDrain) {
-        let asker = self.askers.len();
-        let (began, requests) = (self.world.now, Vec::new());
-        self.askers.push(Asker { step, began, requests, over: false });
+        let asker = self.new_asker(step);
         let takes = self.draw(|own| own.request);
         self.after(takes, Event::DrainCordons(asker));
         self.after(drain.timeout, Event::DrainTimesOut(asker));
@@ -146,11 +150,7 @@ impl<'p, S: Sink> Simulation<'p, '_, S> {
             self.end_drain(asker, DrainOutcome::Refused { pods: refused });
             return;
         }
-        self.askers[asker].requests = requests;
-        for request in 0..self.askers[asker].requests.len() {
-            let takes = self.draw(|own| own.request);
-            self.after(takes, Event::Ask(asker, request));
-        }
+        self.ask_for_all(asker, requests, 0);
         self.drain_is_through(asker);
     }
 
@@ -218,10 +218,7 @@ impl<'p, S: Sink> Simulation<'p, '_, S> {
         let own = &mut self.askers[asker].requests[request];
         own.stage = RequestStage::Done;
         if code >= 300 && !own.refusal_is_told {
-            let why = format!(
-                "{} was not evicted: {code} {message}; where that is what should be, say so in `answered`",
-                own.name
-            );
+            let why = words::eviction_not_expected(&own.name, code, message);
             self.askers[asker].over = true;
             self.end_step(StepOutcome::Failed(why));
         } else if self.askers[asker].is_through() {
@@ -304,17 +301,8 @@ impl<'p, S: Sink> Simulation<'p, '_, S> {
         if plan.background {
             return;
         }
-        let said = words::drain_words(&outcome);
-        self.end_step(match outcome {
-            DrainOutcome::Emptied { .. } => StepOutcome::Done,
-            DrainOutcome::TimedOut { .. } | DrainOutcome::Refused { .. } if plan.outcome_is_told => {
-                StepOutcome::Done
-            }
-            DrainOutcome::Failed { .. } => StepOutcome::Failed(said),
-            DrainOutcome::TimedOut { .. } | DrainOutcome::Refused { .. } => {
-                StepOutcome::Failed(format!("{said}; where that is what should be, say so in `drained`"))
-            }
-        });
+        let result = words::drain_result(&outcome, plan.outcome_is_told);
+        self.end_step(result.map_or_else(StepOutcome::Failed, |()| StepOutcome::Done));
     }
 }
 

@@ -16,6 +16,7 @@ const DEVICE_CLASS: &str = "gpu.plimsoll.dev";
 /// An object that taints devices, and the version of it that Kubernetes 1.36 follows.
 const DEVICE_TAINT_RULE: &str = "DeviceTaintRule";
 const DEVICE_TAINT_RULE_VERSION: &str = "resource.k8s.io/v1beta2";
+
 /// Whether GPUs are offered to resource claims, which leaves no room for what goes by resources.
 pub(super) fn offered(written: &Gpus, spec: &NodeSpec, findings: &mut Findings) -> bool {
     if written.offered_by.as_ref().is_none_or(|by| by.value == OfferedBy::DevicePlugin) {

@@ -11,8 +11,9 @@ use super::super::context::{Context, Eviction};
 use super::super::ends::PodEnd;
 use super::super::expectations::{expects_node_reclaim, reclaimed_by, removed_from};
 use super::super::model::{End, LocalStorageLimit, Preemptor};
-use super::super::taints::{NO_EXECUTE, UNREACHABLE, spells};
+use super::super::taints::{NO_EXECUTE, spells};
 use super::super::words;
+use crate::kubernetes::UNREACHABLE;
 use crate::observe::{Asked, DrainOutcome, RefusedPod, Timeline};
 use crate::plan::{EndKind, Expect, Plan};
 
