@@ -19,8 +19,14 @@ const UNLIMITED: u64 = 1 << 62;
 
 /// Samples in a thread, for as long as the node lives.
 pub(super) fn start(layout: Layout, config: &NodeConfig, voice: &Voice) {
-    let sampler =
-        Sampler { layout, capacity: config.memory, pids: config.pids, imagefs: config.imagefs.is_some() };
+    // As the kubelet takes it.
+    let threads = number(Path::new("/proc/sys/kernel/threads-max")).unwrap_or(u64::MAX);
+    let sampler = Sampler {
+        layout,
+        capacity: config.memory,
+        pids: config.pids.min(threads),
+        imagefs: config.imagefs.is_some(),
+    };
     let voice = voice.clone();
     std::thread::spawn(move || {
         let mut blind = false;
@@ -50,6 +56,7 @@ pub(super) fn start(layout: Layout, config: &NodeConfig, voice: &Voice) {
 struct Sampler {
     layout: Layout,
     capacity: u64,
+    /// The most tasks that it may have.
     pids: u64,
     imagefs: bool,
 }
@@ -119,9 +126,7 @@ impl Sampler {
             .open(LOAD_AVERAGE)
             .and_then(|file| file.write_all_at(load_average(current).as_bytes(), 0))
             .map_err(|error| format!("{LOAD_AVERAGE}: {error}"))?;
-        // As the kubelet takes it.
-        let threads = number(Path::new("/proc/sys/kernel/threads-max")).unwrap_or(u64::MAX);
-        Ok(PidSample { maximum: self.pids.min(threads), current })
+        Ok(PidSample { maximum: self.pids, current })
     }
 
     fn tasks(&self, memory_folder: &Path) -> Option<u64> {
