@@ -58,6 +58,11 @@ impl Node {
         fs::write(process.join("cgroup"), text).expect("a file");
     }
 
+    /// A process ends.
+    fn remove_process(&self, pid: u32) {
+        fs::remove_dir_all(self.folder.path().join("proc").join(pid.to_string())).expect("removed");
+    }
+
     /// From now on these processes hold so many GiB.
     fn uses(&self, processes: &[(u32, u64)]) {
         self.uses_of_each(&[processes]);
@@ -292,6 +297,34 @@ async fn relieved_before_it_was_granted_a_pod_is_spared() {
     node.uses(&[(101, 2), (102, 9)]);
     eventually(SOON, "the condition is taken back", || node.condition("greedy")["status"] == "False");
     assert!(node.server.pod("greedy")["metadata"]["deletionTimestamp"].is_null());
+}
+
+/// The kernel takes a process out of `/proc` about when it gives back its memory, and the driver is asked before or after.
+#[tokio::test(flavor = "multi_thread")]
+async fn for_a_process_that_has_just_ended_nobody_else_goes() {
+    let node = Node::new(ApiServer::start().await).await;
+    let evictor = node.evictor(&[]);
+    eventually(SOON, "greedy goes", || !node.server.pod("greedy")["metadata"]["deletionTimestamp"].is_null());
+    node.remove_process(101);
+    let lists = node.server.lists();
+    eventually(SOON, "it has looked some more", || node.server.lists() > lists + 5);
+    assert!(node.server.pod("large")["metadata"]["deletionTimestamp"].is_null(), "{}", evictor.errors());
+}
+
+/// The same of a process that the evictor has not seen alive.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reading_of_what_has_ended_is_not_gone_by() {
+    let node = Node::new(ApiServer::start().await).await;
+    let stale = node.devices.lock().expect("unpoisoned").split_off(0);
+    node.remove_process(101);
+    let evictor = node.evictor(&[]);
+    eventually(SOON, "it waits for a reading", || node.server.lists() > 0);
+    node.driver.say(&reading(true, &stale));
+    // It may take it or find the next one there already.
+    std::thread::sleep(Duration::from_millis(500));
+    node.uses(&[(102, 9)]);
+    eventually(SOON, "it has looked some more", || node.server.lists() > 5);
+    assert!(node.evicted().is_empty(), "{}", evictor.errors());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! The evictor's loop.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +16,12 @@ use super::attempts::{Attempts, Decision, decide};
 use super::cluster::{Cluster, ClusterError, EvictionAnswer, NodePressure};
 use super::metrics::Metrics;
 use super::node_pod::NodePod;
+use super::owners::Owners;
 use super::settings::{SIGNAL, Settings};
 use super::usage::DeviceUse;
 use super::watch::{Rules, Victim, Watch};
 use crate::device_plugin::Resource;
 use crate::driver::{Device, Reading, State};
-use crate::pods::cgroup::{PodProcess, of_process};
 use crate::pods::{Holding, holdings};
 
 /// How an evictor works.
@@ -52,6 +52,7 @@ pub struct Agent {
     driver: watch::Receiver<State>,
     cluster: Cluster,
     metrics: Arc<Metrics>,
+    owners: Owners,
     watches: BTreeMap<String, Watch>,
     attempts: Attempts,
     /// Devices of which the node's event was made, until they are relieved.
@@ -78,7 +79,6 @@ struct NodeCondition {
 struct Surroundings {
     pods: BTreeMap<String, NodePod>,
     holdings: Option<Vec<Holding>>,
-    owners: HashMap<u32, PodProcess>,
 }
 
 impl Agent {
@@ -95,6 +95,7 @@ impl Agent {
             driver,
             cluster,
             metrics,
+            owners: Owners::default(),
             watches: BTreeMap::new(),
             attempts: Attempts::default(),
             reclaiming: BTreeSet::new(),
@@ -167,7 +168,7 @@ impl Agent {
         };
         // One call that is not answered is enough of them.
         let known = pods.is_some();
-        let reading = match self.reading(listed).await {
+        let reading = match self.owned_reading(listed).await {
             Ok(reading) => reading,
             Err(failure) => {
                 self.metrics.driver(false);
@@ -182,7 +183,7 @@ impl Agent {
         self.metrics.driver(true);
         self.metrics.simulated(reading.simulated);
         self.cluster.set_simulated(reading.simulated);
-        let mut surroundings = self.surroundings(&reading, pods.unwrap_or_default()).await;
+        let mut surroundings = self.surroundings(pods.unwrap_or_default()).await;
         if known {
             self.attempts.keep(|uid| surroundings.pods.contains_key(uid));
             self.told.retain(|uid| surroundings.pods.contains_key(uid));
@@ -207,6 +208,23 @@ impl Agent {
         pause
     }
 
+    /// A reading that is newer than the list of pods, with the owners of its processes. What a process held that has ended since is given
+    /// back: to count it as nobody's would have another pod evicted for it. So a newer one is waited for; what that still lists stays.
+    async fn owned_reading(&mut self, listed: Timestamp) -> Result<Arc<Reading>, String> {
+        let mut after = listed;
+        let mut known = BTreeSet::new();
+        loop {
+            let reading = self.reading(after).await?;
+            let processes = reading.devices.iter().flat_map(|device| &device.processes);
+            let ended = self.owners.look(&self.options.proc, processes.map(|process| process.pid));
+            if ended.is_subset(&known) {
+                return Ok(reading);
+            }
+            known.extend(ended);
+            after = Timestamp::now();
+        }
+    }
+
     /// A reading that is newer than the list of pods: an older one may show memory of pods that have gone since.
     async fn reading(&mut self, after: Timestamp) -> Result<Arc<Reading>, String> {
         let is_new = |state: &State| {
@@ -224,7 +242,7 @@ impl Agent {
         }
     }
 
-    async fn surroundings(&mut self, reading: &Reading, pods: BTreeMap<String, NodePod>) -> Surroundings {
+    async fn surroundings(&mut self, pods: BTreeMap<String, NodePod>) -> Surroundings {
         let holdings = match &self.options.pod_resources {
             None => None,
             Some(socket) => match holdings(socket, &self.options.resource.name).await {
@@ -239,10 +257,7 @@ impl Agent {
                 }
             },
         };
-        let pids =
-            reading.devices.iter().flat_map(|device| device.processes.iter().map(|process| process.pid));
-        let owners = owners(&self.options.proc, pids);
-        Surroundings { pods, holdings, owners }
+        Surroundings { pods, holdings }
     }
 
     /// Looks at a device and acts. Gives whether it is under pressure, the pod that is to go or going, and when to look again.
@@ -254,9 +269,9 @@ impl Agent {
         known: bool,
     ) -> (bool, Option<String>, Duration) {
         let now = Timestamp::now();
-        let Surroundings { pods, holdings, owners } = surroundings;
+        let Surroundings { pods, holdings } = surroundings;
         let resource = self.options.resource.clone();
-        let used = DeviceUse::new(device, owners, pods, holdings.as_deref(), &resource);
+        let used = DeviceUse::new(device, self.owners.by_pid(), pods, holdings.as_deref(), &resource);
         let watch = self.watches.entry(device.uuid.clone()).or_default();
         let rules = Rules { manager: &self.options.settings.manager, resource: &resource.name };
         let seen = watch.look(rules, now, time, device, &used, pods);
@@ -429,9 +444,4 @@ impl Agent {
             self.node_condition = Some(NodeCondition { pressure, since, written: Instant::now() });
         }
     }
-}
-
-/// The pods of processes; those of no pod are left out.
-fn owners(proc: &Path, pids: impl Iterator<Item = u32>) -> HashMap<u32, PodProcess> {
-    pids.filter_map(|pid| Some((pid, of_process(proc, pid)?))).collect()
 }

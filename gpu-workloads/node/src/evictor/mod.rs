@@ -11,6 +11,7 @@
 //! - [`decide`], [`Attempts`]: whether it is time to act.
 //!
 //! With effects:
+//! - [`Owners`]: whose the devices' processes are;
 //! - [`Cluster`]: the API server's side;
 //! - [`Metrics`], [`serve_metrics`]: what it says of itself;
 //! - [`Agent`]: the loop.
@@ -20,6 +21,7 @@ mod attempts;
 mod cluster;
 mod metrics;
 mod node_pod;
+mod owners;
 mod settings;
 mod usage;
 mod watch;
@@ -29,6 +31,7 @@ pub use attempts::{Attempts, Decision, decide};
 pub use cluster::{Cluster, ClusterError, EvictionAnswer, NodePressure};
 pub use metrics::{Metrics, serve_metrics};
 pub use node_pod::{EVICTION_CONDITION, NodePod};
+pub use owners::Owners;
 pub use settings::{SIGNAL, Settings, SettingsError, Statements};
 pub use usage::{DeviceUse, PodUse};
 pub use watch::{Rules, Seen, Victim, Watch};

@@ -4,8 +4,8 @@
 //! ways, as cgroups are driven by themselves (`cgroupfs`) or by systemd. Upstream: `GetPodContainerName` of
 //! `pkg/kubelet/cm` and `ToSystemd`.
 
-use std::fs;
 use std::path::Path;
+use std::{fs, io};
 
 /// A container of a pod.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,10 +17,12 @@ pub struct PodProcess {
     pub container_id: Option<String>,
 }
 
-/// The pod of a process of this machine; none if it belongs to no pod, or is gone. `proc` is where `/proc` is.
-#[must_use]
-pub fn of_process(proc: &Path, pid: u32) -> Option<PodProcess> {
-    parse(&fs::read_to_string(proc.join(pid.to_string()).join("cgroup")).ok()?)
+/// The pod of a process of this machine; none if it belongs to no pod. `proc` is where `/proc` is.
+///
+/// # Errors
+/// As from reading the file: that there is none, if the process is gone.
+pub fn of_process(proc: &Path, pid: u32) -> io::Result<Option<PodProcess>> {
+    Ok(parse(&fs::read_to_string(proc.join(pid.to_string()).join("cgroup"))?))
 }
 
 /// The pod that the text of `/proc/<pid>/cgroup` names: a line a hierarchy on cgroup v1, one line on cgroup v2.
@@ -144,7 +146,7 @@ mod tests {
         fs::create_dir(proc.path().join("7")).expect("a folder");
         let text = format!("0::/kubepods/burstable/pod{UID}/{CONTAINER}\n");
         fs::write(proc.path().join("7/cgroup"), text).expect("a file");
-        assert_eq!(of_process(proc.path(), 7), found(UID, Some(CONTAINER)));
-        assert_eq!(of_process(proc.path(), 8), None, "it is gone");
+        assert_eq!(of_process(proc.path(), 7).expect("it is there"), found(UID, Some(CONTAINER)));
+        assert_eq!(of_process(proc.path(), 8).expect_err("it is gone").kind(), io::ErrorKind::NotFound);
     }
 }
