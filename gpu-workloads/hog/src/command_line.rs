@@ -18,6 +18,7 @@ use crate::amount::{Amount, GRANULE};
 use crate::compute::Compute;
 use crate::driver::{self, Context, Device, Driver};
 use crate::inventory::Inventory;
+use crate::latecomer::Latecomer;
 use crate::management::Management;
 use crate::memory::{Fresh, GpuMemory, Testing, Write};
 use crate::{bystander, conformance, cycles};
@@ -438,26 +439,34 @@ impl FillArguments {
             Written::Zeros => Write::Zeros,
             Written::Pattern => Write::Pattern,
         };
-        let (driver, management) = libraries.start()?;
-        let mut fresh = Vec::new();
-        for device in choose(&driver, self.device.as_deref())? {
-            let (name, target) = (device.uuid.clone(), amount.of(device.total));
-            let free_before = management.as_ref().and_then(|management| management.device(&name)?.free);
-            let began = Instant::now();
-            let context = Context::new(device).and_then(|mut context| {
+        let (driver, mut management) = libraries.start()?;
+        let devices = choose(&driver, self.device.as_deref())?;
+        let asked = devices.iter().fold(0_u64, |sum, device| sum.saturating_add(amount.of(device.total)));
+        let order = self.order(asked).unwrap_or_else(|error| refuse(error));
+        let mut compute = None;
+        let make = || {
+            let mut fresh = Vec::new();
+            for device in &devices {
+                let free_before =
+                    management.as_ref().and_then(|management| management.device(&device.uuid)?.free);
+                let began = Instant::now();
+                let mut context = Context::new(device.clone())?;
                 if write == Write::Pattern || self.compute.is_some() {
                     context.load_kernels()?;
                 }
-                Ok(context)
-            });
-            let context = context.map_err(|error| format!("device {name}: {error}"))?;
-            fresh.push(Fresh { context, context_time: began.elapsed(), free_before, target });
-        }
-        let mut filler = GpuMemory::new(fresh, management, driver.simulated, write, testing, started)
-            .map_err(|error| error.to_string())?;
-        let order = self.order(filler.asked()).unwrap_or_else(|error| refuse(error));
-        let compute = self.compute.map(|percent| Compute::start(filler.contexts(), percent));
+                let target = amount.of(device.total);
+                fresh.push(Fresh { context, context_time: began.elapsed(), free_before, target });
+            }
+            let filler = GpuMemory::new(fresh, management.take(), driver.simulated, write, testing, started)?;
+            compute = self.compute.map(|percent| Compute::start(filler.contexts(), percent));
+            Ok(filler)
+        };
+        let mut filler = Latecomer::new(driver.simulated, make).map_err(|error| {
+            let names: Vec<&str> = devices.iter().map(|device| device.uuid.as_str()).collect();
+            format!("device {}: {error}", names.join(", "))
+        })?;
         let code = session::run(&mut filler, &order);
+        drop(filler);
         drop(compute);
         Ok(code)
     }

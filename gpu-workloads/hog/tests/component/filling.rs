@@ -166,6 +166,38 @@ fn what_becomes_of_a_failed_allocation_is_a_flag() {
     assert_eq!(retries.ended().code(), Some(TERMINATED));
 }
 
+/// The context comes first of all that a process takes of a device, and is the first thing to fail on a full one.
+#[test]
+fn without_room_for_a_context_it_is_as_for_any_other_memory() {
+    let machine = Machine::with(1);
+    let mut first = machine.fill(&["--fill-to-oom"]);
+    first.wait_for(Kind::Held);
+
+    let mut exits = machine.fill(&["--amount", "1Gi"]);
+    let last = exits.wait_for(Kind::Final);
+    let message = last.message.unwrap();
+    assert!(
+        message.contains("making a context") && message.contains("CUDA_ERROR_OUT_OF_MEMORY"),
+        "{message}"
+    );
+    assert_eq!((last.reason, last.holds), (Some(Reason::Exhausted), Some(0)));
+    assert_eq!(last.gpu.unwrap().stamp, Some(Simulated::Simulated));
+    assert_eq!(exits.ended().code(), Some(3));
+
+    let retries =
+        &["--amount", "1Gi", "--compute", "10", "--when-exhausted", "retry", "--retry-most", "50ms"];
+    let mut retries = machine.fill(retries);
+    retries.wait_until(|report| report.refusals == 2);
+    let held = first.ask(&["set", "--amount", "1Gi"]);
+    assert_eq!(held.target, GI);
+    let held = retries.wait_for(Kind::Held);
+    assert_eq!((held.holds, device(&held).holds), (Some(GI), Some(GI)));
+    for hog in [&mut first, &mut retries] {
+        hog.signal(Signal::TERM);
+        assert_eq!(hog.ended().code(), Some(TERMINATED));
+    }
+}
+
 #[test]
 fn what_is_wrong_with_a_command_line_is_said() {
     let machine = Machine::with(1);
