@@ -15,12 +15,10 @@ use plimsoll_hog::session;
 use rustix::process::{Signal, getpid, kill_process};
 
 use crate::amount::{Amount, GRANULE};
-use crate::compute::Compute;
 use crate::driver::{self, Context, Device, Driver};
 use crate::inventory::Inventory;
-use crate::latecomer::Latecomer;
 use crate::management::Management;
-use crate::memory::{Fresh, GpuMemory, Testing, Write};
+use crate::memory::{GpuMemory, Testing, Wanted, Write};
 use crate::{bystander, conformance, cycles};
 
 /// Takes an amount of GPU memory at a rate, holds it, and says in JSON lines what it truly holds.
@@ -439,36 +437,17 @@ impl FillArguments {
             Written::Zeros => Write::Zeros,
             Written::Pattern => Write::Pattern,
         };
-        let (driver, mut management) = libraries.start()?;
-        let devices = choose(&driver, self.device.as_deref())?;
-        let asked = devices.iter().fold(0_u64, |sum, device| sum.saturating_add(amount.of(device.total)));
+        let (driver, management) = libraries.start()?;
+        let wanted: Vec<Wanted> = choose(&driver, self.device.as_deref())?
+            .into_iter()
+            .map(|device| Wanted { amount: amount.of(device.total), device })
+            .collect();
+        let asked = wanted.iter().fold(0_u64, |sum, wanted| sum.saturating_add(wanted.amount));
         let order = self.order(asked).unwrap_or_else(|error| refuse(error));
-        let mut compute = None;
-        let make = || {
-            let mut fresh = Vec::new();
-            for device in &devices {
-                let free_before =
-                    management.as_ref().and_then(|management| management.device(&device.uuid)?.free);
-                let began = Instant::now();
-                let mut context = Context::new(device.clone())?;
-                if write == Write::Pattern || self.compute.is_some() {
-                    context.load_kernels()?;
-                }
-                let target = amount.of(device.total);
-                fresh.push(Fresh { context, context_time: began.elapsed(), free_before, target });
-            }
-            let filler = GpuMemory::new(fresh, management.take(), driver.simulated, write, testing, started)?;
-            compute = self.compute.map(|percent| Compute::start(filler.contexts(), percent));
-            Ok(filler)
-        };
-        let mut filler = Latecomer::new(driver.simulated, make).map_err(|error| {
-            let names: Vec<&str> = devices.iter().map(|device| device.uuid.as_str()).collect();
-            format!("device {}: {error}", names.join(", "))
-        })?;
-        let code = session::run(&mut filler, &order);
-        drop(filler);
-        drop(compute);
-        Ok(code)
+        let mut filler =
+            GpuMemory::new(wanted, management, driver.simulated, write, testing, self.compute, started)
+                .map_err(|error| error.to_string())?;
+        Ok(session::run(&mut filler, &order))
     }
 }
 

@@ -3,8 +3,7 @@
 //! The program is `plimsoll-gpu-hog`. Pacing, signals, commands and reports are those of `plimsoll-hog`.
 //!
 //! - [`command_line`]: what can be typed;
-//! - [`memory`]: the filler; [`latecomer`]: one for which a device may have no room yet;
-//!   [`amount`]: how much of a card; [`pattern`]: what is written;
+//! - [`memory`]: the filler; [`amount`]: how much of a card; [`pattern`]: what is written;
 //! - [`bystander`], [`conformance`], [`cycles`], [`inventory`]: the other programs in it;
 //! - [`driver`]: CUDA's driver, the only place with unsafe code; [`management`]: NVML; [`compute`]: work for the multiprocessors.
 
@@ -16,7 +15,6 @@ pub mod conformance;
 pub mod cycles;
 pub mod driver;
 pub mod inventory;
-pub mod latecomer;
 pub mod management;
 pub mod memory;
 pub mod pattern;

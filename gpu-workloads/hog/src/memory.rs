@@ -8,7 +8,8 @@ use plimsoll_hog::filler::{Filler, Shortage};
 use plimsoll_hog::report::{Gpu, GpuDevice, GpuMeasure, MemoryTest, Reason, Resource, Simulated, Unit};
 
 use crate::amount::GRANULE;
-use crate::driver::{Block, Context, CudaError, Difference, Part};
+use crate::compute::Compute;
+use crate::driver::{Block, Context, CudaError, Device, Difference, Part};
 use crate::management::Management;
 use crate::pattern::ELEMENT;
 
@@ -33,9 +34,27 @@ pub struct Testing {
     pub every: Option<Duration>,
 }
 
+/// A device, and how many bytes of it should be held.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The device.
+    pub device: Device,
+    /// The bytes.
+    pub amount: u64,
+}
+
 /// A filler of GPU memory, of one device or several alike.
 #[derive(Debug)]
 pub struct GpuMemory {
+    /// It works in the contexts, and ends before they do.
+    work: Option<Compute>,
+    /// How much work there is to be, in percent of the time.
+    work_percent: Option<u32>,
+    wanted: Vec<Wanted>,
+    /// What was prepared for, of all devices together.
+    target: u64,
+    /// The devices with their contexts; none as long as there is no room for one. A context takes hundreds of megabytes by itself, so that on a full
+    /// device the making of it is the first allocation to fail.
     cards: Vec<Card>,
     management: Option<Management>,
     simulated: bool,
@@ -93,80 +112,94 @@ impl Moved {
     }
 }
 
-/// A context that was just made, and what was free before that.
-#[derive(Debug)]
-pub struct Fresh {
-    /// The context.
-    pub context: Context,
-    /// How long it took to make, the loading of kernels included.
-    pub context_time: Duration,
-    /// What NVML said was free of the device before.
-    pub free_before: Option<u64>,
-    /// How many bytes should be held of it.
-    pub target: u64,
-}
-
 impl GpuMemory {
-    /// A filler that holds nothing but contexts, of a process that was started then.
+    /// A filler that holds nothing but contexts, or not even those if there is no room for them now, of a process that was started then.
     ///
     /// # Errors
     ///
     /// When a device can not be used.
     pub fn new(
-        fresh: Vec<Fresh>,
+        wanted: Vec<Wanted>,
         management: Option<Management>,
         simulated: bool,
         write: Write,
         testing: Testing,
+        work_percent: Option<u32>,
         started: Instant,
-    ) -> Result<GpuMemory, CudaError> {
-        let mut cards = Vec::new();
-        for Fresh { context, context_time, free_before, target } in fresh {
-            let uuid = context.device.uuid.clone();
-            let (free_after_context, _) = context.memory()?;
-            cards.push(Card {
-                own_before: management.as_ref().and_then(|management| management.own(&uuid)),
-                mig: management.as_ref().and_then(|management| management.device(&uuid)?.mig),
-                context: Arc::new(context),
-                asked: target,
-                target: 0,
-                blocks: Vec::new(),
-                filled: 0,
-                free_before,
-                context_time,
-                free_after_context,
-                written: Moved::default(),
-                compared: Moved::default(),
-            });
-        }
-        let tested = MemoryTest::default();
-        let (last_test, first_byte) = (None, None);
-        Ok(GpuMemory {
-            cards,
+    ) -> Result<GpuMemory, Shortage> {
+        let mut filler = GpuMemory {
+            work: None,
+            work_percent,
+            wanted,
+            target: 0,
+            cards: Vec::new(),
             management,
             simulated,
             write,
             testing,
-            tested,
-            last_test,
+            tested: MemoryTest::default(),
+            last_test: None,
             seed: 1,
             started,
-            first_byte,
+            first_byte: None,
+        };
+        match filler.open() {
+            Err(shortage) if shortage.reason != Reason::Exhausted => Err(shortage),
+            _ => Ok(filler),
+        }
+    }
+
+    /// Makes the contexts of all devices, or of none.
+    fn open(&mut self) -> Result<(), Shortage> {
+        let open = |wanted: &Wanted| {
+            self.card(wanted).map_err(|error| {
+                let what = format!("device {}: making a context", wanted.device.uuid);
+                if error.is_out_of_memory() {
+                    Shortage::new(what, io::Error::new(io::ErrorKind::OutOfMemory, error))
+                } else {
+                    Shortage::of_kind(Reason::Lost, what, io::Error::other(error))
+                }
+            })
+        };
+        self.cards = self.wanted.iter().map(open).collect::<Result<_, _>>()?;
+        let contexts = self.cards.iter().map(|card| Arc::clone(&card.context)).collect();
+        self.work = self.work_percent.map(|percent| Compute::start(contexts, percent));
+        self.prepare(self.target)
+    }
+
+    fn card(&self, wanted: &Wanted) -> Result<Card, CudaError> {
+        let management = self.management.as_ref();
+        let uuid = &wanted.device.uuid;
+        let free_before = management.and_then(|management| management.device(uuid)?.free);
+        let began = Instant::now();
+        let mut context = Context::new(wanted.device.clone())?;
+        if self.write == Write::Pattern || self.work_percent.is_some() {
+            context.load_kernels()?;
+        }
+        let context_time = began.elapsed();
+        let (free_after_context, _) = context.memory()?;
+        Ok(Card {
+            own_before: management.and_then(|management| management.own(uuid)),
+            mig: management.and_then(|management| management.device(uuid)?.mig),
+            context: Arc::new(context),
+            asked: wanted.amount,
+            target: 0,
+            blocks: Vec::new(),
+            filled: 0,
+            free_before,
+            context_time,
+            free_after_context,
+            written: Moved::default(),
+            compared: Moved::default(),
         })
-    }
-
-    /// The amount that was asked for of all devices together.
-    pub fn asked(&self) -> u64 {
-        self.cards.iter().fold(0, |sum, card| sum.saturating_add(card.asked))
-    }
-
-    /// The contexts, for other work on the same devices.
-    pub fn contexts(&self) -> Vec<Arc<Context>> {
-        self.cards.iter().map(|card| Arc::clone(&card.context)).collect()
     }
 
     /// Compares all that is held with what was written. Before, writes it anew with another seed unless it is fresh.
     fn test(&mut self, rewrite: bool) -> Result<(), Shortage> {
+        if self.cards.is_empty() {
+            // A pass over nothing says nothing.
+            return Ok(());
+        }
         if rewrite {
             self.seed = self.seed.wrapping_add(1);
             for card in &mut self.cards {
@@ -305,6 +338,7 @@ impl Filler for GpuMemory {
     }
 
     fn prepare(&mut self, target: u64) -> Result<(), Shortage> {
+        self.target = target;
         let targets = share(target, &self.cards.iter().map(|card| card.asked).collect::<Vec<_>>());
         for (card, target) in self.cards.iter_mut().zip(targets) {
             card.target = target;
@@ -313,6 +347,9 @@ impl Filler for GpuMemory {
     }
 
     fn advance(&mut self, goal: u64) -> Result<(), Shortage> {
+        if self.cards.is_empty() {
+            self.open()?;
+        }
         let targets: Vec<u64> = self.cards.iter().map(|card| card.target).collect();
         let mut missing = Vec::new();
         for (place, (card, goal)) in self.cards.iter_mut().zip(on_the_way(goal, &targets)).enumerate() {
