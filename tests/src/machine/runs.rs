@@ -78,11 +78,10 @@ pub(super) fn folders(others: &[String]) -> Vec<String> {
 /// machine shows, since the kernel tells its file as the node saw it.
 #[must_use]
 pub fn traces(run: &str) -> Vec<String> {
-    let folder = runs_folder().join(run);
     let mut found = Vec::new();
-    if folder.exists() {
-        found.push(format!("folder {}", folder.display()));
-    }
+    // One that is being made or removed has the run at the end of its name.
+    let folders = listed().into_iter().filter(|folder| identifier(folder).ends_with(run));
+    found.extend(folders.map(|folder| format!("folder {}", folder.display())));
     found.extend(
         look::all_cgroups()
             .into_iter()

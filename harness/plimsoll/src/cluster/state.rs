@@ -54,13 +54,13 @@ impl Owner {
         Self { process, began: process_began(process).unwrap_or(0), at: Timestamp::now() }
     }
 
-    /// The name of a run's folder while this process makes it.
-    fn making(&self, run: &str) -> String {
+    /// The name of a run's folder while this process makes or removes it.
+    fn partial(&self, run: &str) -> String {
         format!(".{}-{}-{run}", self.process, self.began)
     }
 
-    /// The process that makes a folder of this name, when it began, and the run.
-    fn of_making(name: &str) -> Option<(u32, u64, &str)> {
+    /// The process that makes or removes a folder of this name, when it began, and the run.
+    fn of_partial(name: &str) -> Option<(u32, u64, &str)> {
         let (process, rest) = name.strip_prefix('.')?.split_once('-')?;
         let (began, run) = rest.split_once('-')?;
         Some((process.parse().ok()?, began.parse().ok()?, run))
@@ -111,7 +111,7 @@ impl RunFolder {
             let owner = Owner::current();
             let run = format!("{:x}{:x}", owner.at.as_millisecond() & 0xfff_ffff, owner.process);
             let folder = Self { path: runs.join(&run), run };
-            let making = runs.join(owner.making(&folder.run));
+            let making = runs.join(owner.partial(&folder.run));
             let made = make(&making, &owner).and_then(|()| match fs::rename(&making, &folder.path) {
                 Ok(()) => Ok(true),
                 // Another run of this process began in this millisecond.
@@ -175,8 +175,8 @@ impl RunFolder {
         for entry in fs::read_dir(state.join("runs")).into_iter().flatten().flatten() {
             let path = entry.path();
             let name = entry.file_name().to_string_lossy().into_owned();
-            // The name of one that is being made tells by whom, since its making may be cut short at any moment.
-            let (run, owner_lives) = match Owner::of_making(&name) {
+            // The name of one that is being made or removed tells by whom, since that may be cut short at any moment.
+            let (run, owner_lives) = match Owner::of_partial(&name) {
                 Some((process, began, run)) => (run.to_owned(), Some(process_began(process) == Some(began))),
                 None => {
                     let owner = fs::read(path.join(OWNER)).ok();
@@ -193,17 +193,20 @@ impl RunFolder {
         abandoned
     }
 
-    /// Removes it.
+    /// Removes it. Its name says first who does: the file that says whose it is goes with all others, in any order.
     ///
     /// # Errors
     /// When something in it can not be removed.
     pub fn remove(&self) -> Result<(), ClusterError> {
-        match fs::remove_dir_all(&self.path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(ClusterError::doing(format!("removing {}", self.path.display()))(error))
-            }
-            _ => Ok(()),
-        }
+        let partial = self.path.with_file_name(Owner::current().partial(&self.run));
+        let gone_is_well = |done: std::io::Result<()>| match done {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            done => done,
+        };
+        // When it has that name already, an earlier try of this process did not come to its end.
+        gone_is_well(fs::rename(&self.path, &partial))
+            .and_then(|()| gone_is_well(fs::remove_dir_all(&partial)))
+            .map_err(ClusterError::doing(format!("removing {}", self.path.display())))
     }
 }
 
@@ -255,18 +258,36 @@ mod tests {
     }
 
     #[test]
-    fn a_making_that_was_cut_short_is_abandoned_at_once_and_one_that_goes_on_is_not() {
+    fn a_folder_says_whose_it_is_for_as_long_as_it_has_its_name() {
+        let state = tempfile::tempdir().unwrap();
+        let folder = RunFolder::create_in(state.path()).unwrap();
+        for number in 0..4096 {
+            folder.write(&format!("{number}"), b"").unwrap();
+        }
+        let path = folder.path.clone();
+        let removal = std::thread::spawn(move || folder.remove());
+        while !removal.is_finished() {
+            // In this order: it may be renamed between the two.
+            let says = path.join(OWNER).exists();
+            assert!(says || !path.exists(), "whoever ends now leaves a folder that nobody knows");
+        }
+        removal.join().unwrap().unwrap();
+        assert!(names(state.path()).is_empty());
+    }
+
+    #[test]
+    fn a_making_or_removal_that_was_cut_short_is_abandoned_at_once_and_one_that_goes_on_is_not() {
         let state = tempfile::tempdir().unwrap();
         let runs = state.path().join("runs");
         let own = Owner::current();
         let before = Owner { began: own.began + 1, ..own.clone() };
-        for owner in [&own, &before] {
-            // Killed before the owner was written.
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(runs.join(owner.making("r1"))).unwrap();
+        for (owner, run) in [(&own, "r1"), (&before, "r2")] {
+            // Killed before the owner was written, or after it was removed.
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(runs.join(owner.partial(run))).unwrap();
         }
         let abandoned = RunFolder::abandoned_in(state.path());
-        assert_eq!(abandoned.iter().map(|folder| folder.run.as_str()).collect::<Vec<_>>(), ["r1"]);
+        assert_eq!(abandoned.iter().map(|folder| folder.run.as_str()).collect::<Vec<_>>(), ["r2"]);
         abandoned[0].remove().unwrap();
-        assert_eq!(names(state.path()), [own.making("r1")]);
+        assert_eq!(names(state.path()), [own.partial("r1")]);
     }
 }
