@@ -29,8 +29,10 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(90);
 const FOR_EACH_HOLLOW: Duration = Duration::from_secs(1);
 /// How many objects are created at once.
 const AT_ONCE: usize = 16;
-/// How long after the last step the watches have to tell what is so.
-const SETTLE: Duration = Duration::from_millis(500);
+/// After the last step the cluster is watched until it has told nothing for so long,
+const QUIET: Duration = Duration::from_millis(300);
+/// and no longer than this: one in which something always happens is never quiet.
+const SETTLES_WITHIN: Duration = Duration::from_secs(1);
 
 /// Takes every observation as it is written down.
 pub type Listener<'a> = &'a mut (dyn FnMut(&Observation) + Send);
@@ -107,7 +109,7 @@ impl Run<'_> {
         }
         self.facts.send(Fact::Started);
         self.steps().await;
-        let _ = self.until(SETTLE, |_| None::<()>).await;
+        self.settle().await;
         // One that is away would be waited for in vain.
         let world = &self.recorder.world;
         let nodes: Vec<String> = self.node_names().into_iter().filter(|node| world.is_ready(node)).collect();
@@ -266,6 +268,20 @@ impl Run<'_> {
         }
     }
 
+    /// Writes down what arrives until the watches have nothing more to tell of what the last step did.
+    async fn settle(&mut self) {
+        let latest = tokio::time::Instant::now() + SETTLES_WITHIN;
+        let mut quiet_at = tokio::time::Instant::now() + QUIET;
+        while let Ok(Some(observation)) =
+            tokio::time::timeout_at(quiet_at.min(latest), self.recorder.next()).await
+        {
+            if happened(&observation.fact) {
+                quiet_at = tokio::time::Instant::now() + QUIET;
+            }
+            notice(observation, &mut self.fillers, self.listener);
+        }
+    }
+
     /// Does some work while writing down what arrives; breaks off when the run can not go on.
     async fn beside<T>(
         &mut self,
@@ -307,6 +323,15 @@ impl Run<'_> {
 fn with_hollow(within: Duration, plan: &Plan) -> Duration {
     let zones = plan.hollow.iter().flat_map(|hollow| &hollow.zones);
     within + FOR_EACH_HOLLOW * zones.map(HollowZone::nodes).sum::<u32>()
+}
+
+/// Whether it tells that something happened; all others come at a pace of their own, whatever happens.
+fn happened(fact: &Fact) -> bool {
+    let measured = matches!(
+        fact,
+        Fact::Sample { .. } | Fact::Summary { .. } | Fact::EvictionMetric { .. } | Fact::Filler { .. }
+    );
+    !measured
 }
 
 fn notice(observation: &Observation, fillers: &mut Fillers, listener: &mut (dyn FnMut(&Observation) + Send)) {
