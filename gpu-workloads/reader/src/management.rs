@@ -135,7 +135,6 @@ impl Management {
 
     fn device(&self, index: u32) -> Result<Device, NvmlError> {
         let device = self.nvml.device_by_index(index)?;
-        let memory = device.memory_info()?;
         let lists = [
             device.running_compute_processes(),
             device.running_graphics_processes(),
@@ -150,6 +149,8 @@ impl Management {
                 Err(error) => return Err(error),
             }
         }
+        // Asked for last: of a process that ends between the two, the memory is given back then, and not nobody's.
+        let memory = device.memory_info()?;
         Ok(Device {
             index,
             uuid: device.uuid()?,

@@ -188,3 +188,41 @@ fn what_is_missing_is_named() {
     let unasked = run(None, Some(place.path()));
     assert!(unasked.contains("only when --library names it"), "{unasked}");
 }
+
+/// A process that is killed when dropped.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The driver is asked for one thing after another, and a process may end in between. What it held would be nobody's.
+#[test]
+fn what_a_process_held_that_ends_is_never_nobodys() {
+    let mut reader = Reader::start(Node::with_h100(1));
+    reader.change(|node| node.devices[0].faults.slow_processes = 20);
+    let kept = 480 << 20;
+    for round in 0..10 {
+        let hog = Command::new(programs().join("plimsoll-gpu-hog"))
+            .args(["--amount", "1Gi"])
+            .env(FOLDER, reader.folder.path())
+            .env("PLIMSOLL_CUDA_LIBRARY", programs().join("libplimsoll-simulated-driver.so"))
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the filler");
+        let hog = Killed(hog);
+        let device = |report: &Report| Some(reading(report)?.devices.remove(0));
+        reader.until(|report| device(report).filter(|device| device.memory_used > kept + (1 << 30)));
+        // Anywhere between two readings.
+        std::thread::sleep(Duration::from_millis(round * 10));
+        drop(hog);
+        reader.until(|report| {
+            let device = device(report)?;
+            assert!(device.memory_used == kept || !device.processes.is_empty(), "{device:?}");
+            (device.memory_used == kept).then_some(())
+        });
+    }
+}

@@ -86,6 +86,8 @@ pub struct Faults {
     pub leak: u64,
     /// How many times slower memory is than described.
     pub slower: Option<u32>,
+    /// How long NVML takes to find the processes on it, in milliseconds.
+    pub slow_processes: u64,
 }
 
 /// A byte that does not keep what is written. Where an allocation lies is a process's own matter on this driver, so the

@@ -333,10 +333,11 @@ pub unsafe extern "C" fn nvmlDeviceGetComputeRunningProcesses_v3(
     count: *mut c_uint,
     into: *mut nvmlProcessInfo_t,
 ) -> nvmlReturn_t {
-    with_device(device, |process, index, _| {
+    with_device(device, |process, index, described| {
         if count.is_null() {
             return Err(INVALID_ARGUMENT);
         }
+        std::thread::sleep(Duration::from_millis(described.faults.slow_processes));
         let clients = process.clients(index).map_err(|_| UNKNOWN)?;
         // SAFETY: The caller gives the address of a number, the length of the array at `into`.
         let room = unsafe { count.replace(clients.len() as c_uint) };
