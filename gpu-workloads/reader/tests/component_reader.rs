@@ -30,9 +30,19 @@ fn programs() -> &'static Path {
     })
 }
 
-/// A reader that runs on a machine of its own. It is killed when dropped.
+/// A process that is killed when dropped.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A reader that runs on a machine of its own.
 struct Reader {
-    child: Child,
+    _process: Killed,
     lines: Receiver<Report>,
     folder: TempDir,
     node: Node,
@@ -60,7 +70,7 @@ impl Reader {
                 }
             }
         });
-        Self { child, lines, folder, node }
+        Self { _process: Killed(child), lines, folder, node }
     }
 
     fn next(&self) -> Report {
@@ -81,13 +91,6 @@ impl Reader {
     fn change(&mut self, change: impl FnOnce(&mut Node)) {
         change(&mut self.node);
         self.node.write(self.folder.path()).expect("a description");
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -189,23 +192,14 @@ fn what_is_missing_is_named() {
     assert!(unasked.contains("only when --library names it"), "{unasked}");
 }
 
-/// A process that is killed when dropped.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// The driver is asked for one thing after another, and a process may end in between. What it held would be nobody's.
 #[test]
 fn what_a_process_held_that_ends_is_never_nobodys() {
     let mut reader = Reader::start(Node::with_h100(1));
-    reader.change(|node| node.devices[0].faults.slow_processes = 20);
+    // One reading takes longer than is between two, so that the next has begun when one is told.
+    reader.change(|node| node.devices[0].faults.slow_processes = 100);
     let kept = 480 << 20;
-    for round in 0..10 {
+    for _ in 0..10 {
         let hog = Command::new(programs().join("plimsoll-gpu-hog"))
             .args(["--amount", "1Gi"])
             .env(FOLDER, reader.folder.path())
@@ -216,8 +210,6 @@ fn what_a_process_held_that_ends_is_never_nobodys() {
         let hog = Killed(hog);
         let device = |report: &Report| Some(reading(report)?.devices.remove(0));
         reader.until(|report| device(report).filter(|device| device.memory_used > kept + (1 << 30)));
-        // Anywhere between two readings.
-        std::thread::sleep(Duration::from_millis(round * 10));
         drop(hog);
         reader.until(|report| {
             let device = device(report)?;

@@ -275,7 +275,7 @@ impl Run<'_> {
         while let Ok(Some(observation)) =
             tokio::time::timeout_at(quiet_at.min(latest), self.recorder.next()).await
         {
-            if happened(&observation.fact) {
+            if !is_figure(&observation.fact) {
                 quiet_at = tokio::time::Instant::now() + QUIET;
             }
             notice(observation, &mut self.fillers, self.listener);
@@ -325,13 +325,12 @@ fn with_hollow(within: Duration, plan: &Plan) -> Duration {
     within + FOR_EACH_HOLLOW * zones.map(HollowZone::nodes).sum::<u32>()
 }
 
-/// Whether it tells that something happened; all others come at a pace of their own, whatever happens.
-fn happened(fact: &Fact) -> bool {
-    let measured = matches!(
+/// Whether it is a figure, which comes at a pace of its own whatever happens.
+fn is_figure(fact: &Fact) -> bool {
+    matches!(
         fact,
         Fact::Sample { .. } | Fact::Summary { .. } | Fact::EvictionMetric { .. } | Fact::Filler { .. }
-    );
-    !measured
+    )
 }
 
 fn notice(observation: &Observation, fillers: &mut Fillers, listener: &mut (dyn FnMut(&Observation) + Send)) {
