@@ -118,6 +118,7 @@ pub enum WaitFor {
     /// So many drains of a node are over.
     Drained,
     /// So much of an extended resource can be given to pods of a node, as its kubelet says: what is on unhealthy devices is no part of it.
+    /// The scheduler may hear of it a moment later: an `observe` of some seconds goes before pods that must find nothing there.
     #[serde(rename = "allocatable")]
     Allocatable,
 }
