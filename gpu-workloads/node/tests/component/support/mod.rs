@@ -1,7 +1,5 @@
 //! What tests of the program as a process share: a driver that says what it is told to, and the program.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
-
 pub mod api_server;
 pub mod dra;
 pub mod kubelet;

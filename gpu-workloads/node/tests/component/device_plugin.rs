@@ -1,11 +1,9 @@
 //! The device plugin as a process, against a kubelet that speaks the real protocol.
 
-mod support;
-
 use std::time::Duration;
 
-use support::kubelet::FakeKubelet;
-use support::{Driver, Program, device, eventually, reading, share_of};
+use crate::support::kubelet::FakeKubelet;
+use crate::support::{Driver, Program, device, eventually, reading, share_of};
 
 /// How long anything may take that the plugin does by itself.
 const SOON: Duration = Duration::from_secs(20);

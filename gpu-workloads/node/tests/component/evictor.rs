@@ -1,14 +1,12 @@
 //! The evictor as a process, against an API server that speaks the calls it needs.
 
-mod support;
-
 use std::fs;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::support::api_server::{ApiServer, container_id};
+use crate::support::{Driver, Program, eventually, reading};
 use serde_json::{Value, json};
-use support::api_server::{ApiServer, container_id};
-use support::{Driver, Program, eventually, reading};
 use tempfile::TempDir;
 
 /// How long anything may take that the evictor does by itself.
@@ -71,7 +69,7 @@ impl Node {
     /// The same of several devices.
     fn uses_of_each(&self, devices: &[&[(u32, u64)]]) {
         let device = |(index, processes): (u32, &&[(u32, u64)])| {
-            let mut device = support::device(index, 16, processes.iter().map(|(_, used)| used).sum());
+            let mut device = crate::support::device(index, 16, processes.iter().map(|(_, used)| used).sum());
             let process = |(pid, used): &(u32, u64)| json!({"pid": pid, "memoryUsed": used << 30});
             device["processes"] = processes.iter().map(process).collect();
             device

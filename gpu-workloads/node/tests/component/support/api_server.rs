@@ -18,8 +18,6 @@ use tokio::net::TcpListener;
 /// A request that changes something, as it came.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The method.
-    pub method: Method,
     /// The path.
     pub path: String,
     /// The body.
@@ -191,7 +189,7 @@ async fn handle(State(shared): State<Arc<Mutex<Shared>>>, method: Method, uri: U
     let path = uri.path().to_owned();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     if method != Method::GET {
-        shared.requests.push(Request { method: method.clone(), path: path.clone(), body: body.clone() });
+        shared.requests.push(Request { path: path.clone(), body: body.clone() });
     }
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match (method.as_str(), &parts[..]) {

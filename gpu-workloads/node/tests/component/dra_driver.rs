@@ -1,13 +1,11 @@
 //! The driver of Dynamic Resource Allocation as a process, against a kubelet that speaks the real protocol and an API server that keeps its
 //! slice.
 
-mod support;
-
 use std::path::Path;
 use std::time::Duration;
 
-use support::dra::{ApiServer, Kubelet};
-use support::{Driver, Program, device, eventually, reading};
+use crate::support::dra::{ApiServer, Kubelet};
+use crate::support::{Driver, Program, device, eventually, reading};
 
 /// How long anything may take that the driver does by itself.
 const SOON: Duration = Duration::from_secs(20);
