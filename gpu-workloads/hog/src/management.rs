@@ -147,6 +147,8 @@ impl Management {
 }
 
 fn facts(device: &nvml_wrapper::Device<'_>) -> Facts {
+    // The processes first: what one held that ends in between is free then, and nobody's in the other order.
+    let processes = processes(device);
     let memory = device.memory_info().ok();
     let errors = |kind| device.total_ecc_errors(kind, EccCounter::Volatile).ok();
     Facts {
@@ -159,7 +161,7 @@ fn facts(device: &nvml_wrapper::Device<'_>) -> Facts {
         ecc_uncorrected: errors(MemoryError::Uncorrected),
         ecc_corrected: errors(MemoryError::Corrected),
         mig: device.mig_mode().ok().map(|mode| mode.current == MIG_ENABLED),
-        processes: processes(device),
+        processes,
     }
 }
 
