@@ -1,6 +1,6 @@
 //! What becomes of pods in virtual time, in scenarios made for one rule each.
 
-use plimsoll::model::{Assumptions, Prediction, predict};
+use plimsoll::model::{Assumptions, Prediction, Sequence, predict};
 
 use crate::text::{self, certain_plan, course};
 
@@ -76,6 +76,30 @@ fn pods_go_until_the_minimum_reclaim_is_reached() {
     };
     assert_eq!(evicted("1Mi"), ["first evicted for memory"]);
     assert_eq!(evicted("200Mi"), ["first evicted for memory", "second evicted for memory"]);
+}
+
+/// A pod that has just ended is a running one to the kubelet for a second or two, and without statistics it is the first to go.
+#[test]
+fn who_has_just_ended_by_itself_is_evicted_before_who_is_over_its_request() {
+    let node = "    - {name: worker, memory: 1Gi, nodefs: 512Mi, housekeepingInterval: 1s, kubelet: {evictionHard: {memory.available: 300Mi}}}";
+    let text = course(
+        node,
+        "  - {name: short, restartPolicy: Never, limits: {memory: 100Mi}, fill: {memory: {amount: 150Mi, rate: 10Mi/s}}}\n  - {name: greedy, fill: {memory: {amount: 800Mi}}}",
+        "  - start: [short]\n  - wait: {for: Running, within: 30s}\n  - observe: 8s\n  - start: [greedy]\n  - wait: {for: oomKills, within: 30s}\n  - observe: 15s",
+        "    oomKills: [short]",
+    );
+    let prediction = predict(&certain_plan(&text), &Assumptions::default(), 200).expect("a prediction");
+    let evicted = |own: &Sequence| {
+        let what = own.departures.iter().map(|own| own.what.clone());
+        what.filter(|what| what.ends_with("evicted for memory")).collect::<Vec<_>>()
+    };
+    let in_phases = |order: &[&str]| {
+        prediction.sequences.iter().filter(|own| evicted(own) == order).map(|own| own.phases).sum::<u32>()
+    };
+    let not_found_out = in_phases(&["short evicted for memory", "greedy evicted for memory"]);
+    let found_out = in_phases(&["greedy evicted for memory"]);
+    assert!(not_found_out > 0, "{:?}", prediction.sequences);
+    assert!(found_out > 10 * not_found_out, "{:?}", prediction.sequences);
 }
 
 #[test]

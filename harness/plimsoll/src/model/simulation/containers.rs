@@ -165,9 +165,14 @@ impl<S: Sink> Simulation<'_, '_, S> {
                 own.version += 1;
             }
         }
+        let by_itself = self.world.pods[pod].stage == Stage::Running;
         self.world.pods[pod].stage = Stage::Ended;
         let node = self.world.pods[pod].node;
         if let Some(node) = node {
+            if by_itself {
+                let until = self.unnoticed_until();
+                self.world.nodes[node].unnoticed.push((pod, until));
+            }
             self.world.nodes[node].pods.retain(|own| *own != pod);
             if self.world.prepared.storage {
                 self.bequeath(pod, node);

@@ -24,6 +24,10 @@ const fn micros(duration: Duration) -> Micros {
     duration.as_micros() as Micros
 }
 
+/// How often the kubelet asks its container runtime what runs, and how often it goes on with pods that wait for it. Upstream:
+/// `genericPlegRelistPeriod`, `syncTicker` in `Kubelet.syncLoop`.
+const TURN: Micros = SECOND;
+
 /// The name of the cgroup of all pods in a summary. Upstream: `SystemContainerPods`.
 const PODS: &str = "pods";
 
@@ -47,9 +51,10 @@ impl<S: Sink> Simulation<'_, '_, S> {
     /// One pass of the eviction manager. Upstream: `managerImpl.synchronize` and the loop around it.
     pub(super) fn look(&mut self, node: usize) {
         self.world.measure(node);
+        let active = self.world.active(node);
         let World { nodes, pods, prepared, dice, now, .. } = &mut self.world;
         let (state, prepared, now) = (&nodes[node], *prepared, *now);
-        let own: Vec<&RulesPod> = state.pods.iter().map(|pod| pods[*pod].rules.as_ref()).collect();
+        let own: Vec<&RulesPod> = active.iter().map(|pod| pods[*pod].rules.as_ref()).collect();
         let pass = Pass { now: timestamp(now), pods: &own, summary: Some(&state.summary) };
         let manager = &prepared.nodes[node].manager;
         let reclaim = |what: &[NodeReclaim]| {
@@ -60,7 +65,7 @@ impl<S: Sink> Simulation<'_, '_, S> {
         let changed = after.conditions() != state.manager.conditions();
         let evictions = outcome.evictions.iter().rev();
         let evictions: Vec<Eviction> =
-            evictions.map(|own| Eviction { pod: state.pods[own.pod], ..own.clone() }).collect();
+            evictions.map(|own| Eviction { pod: active[own.pod], ..own.clone() }).collect();
         self.world.nodes[node].manager = after;
         self.tell(&Happening::Look { node, outcome: &outcome });
         self.reclaim(node, &outcome.node_reclaim);
@@ -103,7 +108,13 @@ impl<S: Sink> Simulation<'_, '_, S> {
         let timeout = KILL_TIMEOUT_SECONDS.max(grace.saturating_add(grace / 2)).saturating_mul(SECOND);
         self.world.nodes[node].awaited = Some(pod);
         self.after(timeout, Event::KillTimeout(node, pod));
-        self.stop(pod, grace);
+        if self.world.pods[pod].stage == Stage::Ended {
+            // It had ended by itself: there is nothing left to wait for.
+            let cleanup = self.draw(|own| own.cleanup);
+            self.is_killed(node, pod, cleanup);
+        } else {
+            self.stop(pod, grace);
+        }
     }
 
     /// A pod's last container has ended; whoever waits for that goes on.
@@ -112,6 +123,19 @@ impl<S: Sink> Simulation<'_, '_, S> {
         if self.world.prepared.storage {
             self.after(cleanup, Event::CleanUp(node, pod));
         }
+        self.is_killed(node, pod, cleanup);
+    }
+
+    /// Until when a pod that ends now by itself is a running one to its kubelet: at one of its turns it learns that the containers have
+    /// ended, and at one of another kind that the pod has; then its sandbox is stopped. Upstream: `GenericPLEG.Relist`,
+    /// `podWorkers.completeWork`, `Kubelet.SyncTerminatingPod`.
+    pub(super) fn unnoticed_until(&mut self) -> Micros {
+        let turn = Range { least: 0, most: TURN };
+        let turns = self.world.dice.within(turn) + self.world.dice.within(turn);
+        self.world.now + turns + self.draw(|own| own.end)
+    }
+
+    fn is_killed(&mut self, node: usize, pod: usize, cleanup: Micros) {
         let own = &mut self.world.nodes[node];
         if own.awaited == Some(pod) {
             own.awaited = None;
@@ -185,6 +209,16 @@ impl<S: Sink> Simulation<'_, '_, S> {
 }
 
 impl World<'_> {
+    /// The pods of a node that its kubelet may evict: those that it runs, and those that have ended by themselves and that it has
+    /// not found ended yet. The latter have no statistics any more, and so go first. Upstream: `GetActivePods`.
+    fn active(&mut self, node: usize) -> Vec<usize> {
+        let Self { nodes, pods, now, .. } = self;
+        let own = &mut nodes[node];
+        own.unnoticed
+            .retain(|(pod, until)| until > now && pods[*pod].fate.is_none() && pods[*pod].deletion.is_none());
+        own.pods.iter().copied().chain(own.unnoticed.iter().map(|(pod, _)| *pod)).collect()
+    }
+
     /// Brings a node's statistics up to date: the node's and all pods' figures are taken on demand, a pod's are those of
     /// cAdvisor's last turn. Upstream: `summaryProviderImpl.Get` with `updateStats`.
     fn measure(&mut self, node: usize) {

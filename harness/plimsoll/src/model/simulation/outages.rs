@@ -88,6 +88,7 @@ impl<S: Sink> Simulation<'_, '_, S> {
         let own = &mut self.world.nodes[node];
         own.pods.clear();
         own.to_evict.clear();
+        own.unnoticed.clear();
         own.awaited = None;
         for pod in self.world.pods.iter_mut().filter(|pod| pod.node == Some(node)) {
             for container in &mut pod.containers {

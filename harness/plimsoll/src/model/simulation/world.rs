@@ -78,6 +78,8 @@ pub struct NodeState {
     pub(in super::super) health: Health,
     /// The pods that the kubelet runs, stops or has yet to clean up, by place.
     pub(in super::super) pods: Vec<usize>,
+    /// Pods that have ended by themselves, which the kubelet still counts as running until a moment.
+    pub(super) unnoticed: Vec<(usize, Micros)>,
     /// The statistics, and whose they are.
     pub(super) summary: Summary,
     pub(super) summary_of: Vec<usize>,
@@ -521,6 +523,7 @@ impl NodeState {
             summary: Summary::default(),
             summary_of: Vec::new(),
             status_due: false,
+            unnoticed: Vec::new(),
             to_evict: Vec::new(),
             awaited: None,
             cleaned: 0,
