@@ -310,6 +310,27 @@ fn without_samples_the_time_is_not_known() {
     assert_finding(&run, within(20), Violated, "nobody was evicted for memory.available");
 }
 
+/// The kubelet looked between two samples: its message says that it was low, and the last sample that it was not for long.
+#[test]
+fn a_crossing_between_two_samples_is_known_by_the_kubelets_message() {
+    let unsampled = |from: f64| {
+        let mut run = Run::standard();
+        run.remove(|seconds, fact| matches!(fact, Fact::Sample { .. }) && (from..56.5).contains(&seconds));
+        run
+    };
+    let run = unsampled(52.5);
+    let between =
+        "greedy, from memory.available at 332Mi by the kubelet's message, which was 408Mi in the last sample";
+    assert_finding(&run, within(5), Held, between);
+    assert_finding(&run, within(3), Unknown, "0.00s to 4.03s, expected at most 3s");
+    // When it was crossed is not known at all.
+    assert_finding(&unsampled(40.0), within(20), Unknown, "worker was not measured for");
+    // It may have been low for long before.
+    let soft = Lasting { at_least: Some(Duration::from_secs(2)), at_most: None };
+    let soft = Expect::Within { signal: "memory.available".into(), lasting: soft };
+    assert_finding(&run, soft, Unknown, "no sample of worker shows memory.available below 400Mi");
+}
+
 #[test]
 fn a_dip_that_the_kubelet_could_have_seen_over_starts_the_clock_anew() {
     let mut run = Run::standard();

@@ -1,11 +1,14 @@
-//! `within`: so long from the first sample below the threshold to the eviction.
+//! `within`: so long from the first sample below the threshold to the eviction. Where the kubelet evicted before there was one, from the
+//! last that was not.
 
 use plimsoll_eviction::signal::Signal;
 
 use super::super::bounds::Bounds;
 use super::super::case::Case;
-use super::super::context::Context;
+use super::super::context::{Context, Eviction};
 use super::super::coverage::STALE_SECONDS;
+use super::super::model::Evidence;
+use super::super::signals::Threshold;
 use super::super::words;
 use crate::plan::{Lasting, Until};
 
@@ -35,12 +38,22 @@ pub(super) fn judge(context: &Context<'_>, signal: &str, lasting: &Lasting, case
         let spells = context.history.spells(node, signal, threshold.value, from, to);
         let Some(spell) = spells.last() else {
             if before.is_none() {
-                let text = format!(
-                    "no sample of {node} shows {signal} below {} before {name} was evicted",
-                    words::amount(signal.name(), threshold.value)
-                );
-                case.doubt(text, eviction.pod.evidence.clone());
-                case.doubts(context.history.unsampled(node, from, to));
+                match crossed_between_samples(context, eviction, signal, &threshold) {
+                    // Of a least time no more is known than that the crossing came after that sample.
+                    Some((bounds, what, sample)) if lasting.at_least.is_none() => {
+                        case.doubts(context.history.unsampled(node, from, to));
+                        let evidence = std::iter::once(sample).chain(eviction.pod.evidence.clone());
+                        bounds.judge(&what, lasting, evidence, case);
+                    }
+                    _ => {
+                        let text = format!(
+                            "no sample of {node} shows {signal} below {} before {name} was evicted",
+                            words::amount(signal.name(), threshold.value)
+                        );
+                        case.doubt(text, eviction.pod.evidence.clone());
+                        case.doubts(context.history.unsampled(node, from, to));
+                    }
+                }
             }
             // With an eviction before it, this one made up for the minimum reclaim, and nothing was crossed.
             continue;
@@ -63,4 +76,30 @@ pub(super) fn judge(context: &Context<'_>, signal: &str, lasting: &Lasting, case
         let evidence = std::iter::once(spell.first.evidence()).chain(eviction.pod.evidence.clone());
         Bounds::between(&context.history, crossed, eviction.decided).judge(&what, lasting, evidence, case);
     }
+}
+
+/// The time from a crossing that no sample shows, since the kubelet looked between two of them: its message says what was available
+/// then. The crossing came after the last sample before the eviction.
+fn crossed_between_samples(
+    context: &Context<'_>,
+    eviction: &Eviction<'_>,
+    signal: Signal,
+    threshold: &Threshold,
+) -> Option<(Bounds, String, Evidence)> {
+    let available = eviction.what.figures.as_ref()?.available?;
+    if available >= threshold.value {
+        return None;
+    }
+    let decided = eviction.decided;
+    let mut before = context.history.levels(eviction.node(), signal, jiff::Timestamp::MIN, decided.earliest);
+    let (sample, above) = before.next_back()?;
+    let bounds = Bounds { least: 0.0, most: words::seconds_between(sample.at(), decided.latest).max(0.0) };
+    let amount = |amount: i64| words::amount(signal.name(), amount);
+    let what = format!(
+        "{}, from {signal} at {} by the kubelet's message, which was {} in the last sample, to its eviction",
+        eviction.pod.name,
+        amount(available),
+        amount(above)
+    );
+    Some((bounds, what, sample.evidence()))
 }
