@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::support::kubelet::FakeKubelet;
+use tempfile::TempDir;
+
+use crate::support::kubelet::{FakeKubelet, PluginClient};
 use crate::support::{Driver, Program, device, eventually, reading, share_of};
 
 /// How long anything may take that the plugin does by itself.
@@ -15,23 +17,44 @@ fn plugin(folder: &std::path::Path, driver: &Driver, arguments: &[&str]) -> Prog
     Program::start(driver, &all)
 }
 
+/// A plugin, and the driver and the kubelet that it runs between.
+struct Node {
+    _plugin: Program,
+    kubelet: FakeKubelet,
+    driver: Driver,
+    folder: TempDir,
+}
+
+impl Node {
+    /// With a driver that has said these lines.
+    fn start(said: &[&str], arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let driver = Driver::new();
+        said.iter().for_each(|line| driver.say(line));
+        let kubelet = FakeKubelet::start(folder.path());
+        let plugin = plugin(folder.path(), &driver, arguments);
+        Self { _plugin: plugin, kubelet, driver, folder }
+    }
+
+    /// The kubelet's side of the plugin, once that has registered.
+    async fn client(&mut self) -> PluginClient {
+        let registration = self.kubelet.registration(SOON).await;
+        self.kubelet.plugin(&registration.endpoint).await
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn shares_of_memory_are_registered_listed_and_allocated() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let driver = Driver::new();
-    driver.say(&reading(true, &[device(0, 4, 0), device(1, 2, 0)]));
-    let mut kubelet = FakeKubelet::start(folder.path());
-    let _plugin = plugin(
-        folder.path(),
-        &driver,
+    let mut node = Node::start(
+        &[&reading(true, &[device(0, 4, 0), device(1, 2, 0)])],
         &["--resource-name=nvidia.com/gpu-memory", "--mount=/opt/x:/x:ro", "--env=SIMULATED=/x/state"],
     );
-    let registration = kubelet.registration(SOON).await;
+    let registration = node.kubelet.registration(SOON).await;
     assert_eq!(registration.version, "v1beta1");
     assert_eq!(registration.resource_name, "nvidia.com/gpu-memory");
     assert!(registration.options.expect("options").get_preferred_allocation_available);
 
-    let mut client = kubelet.plugin(&registration.endpoint).await;
+    let mut client = node.kubelet.plugin(&registration.endpoint).await;
     let mut devices = client.watch().await;
     let listed = devices.next(SOON).await;
     assert_eq!(listed.len(), 6);
@@ -49,8 +72,8 @@ async fn shares_of_memory_are_registered_listed_and_allocated() {
     assert_eq!(refused.code(), tonic::Code::InvalidArgument);
     assert!(refused.message().contains("GPU-0, GPU-1"), "{refused}");
 
-    let text =
-        std::fs::read_to_string(folder.path().join("cdi/plimsoll.dev-gpu.json")).expect("a specification");
+    let text = std::fs::read_to_string(node.folder.path().join("cdi/plimsoll.dev-gpu.json"))
+        .expect("a specification");
     let specification: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(specification["devices"][1]["name"], "GPU-1");
     assert_eq!(
@@ -62,29 +85,23 @@ async fn shares_of_memory_are_registered_listed_and_allocated() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_follows_the_driver() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let driver = Driver::new();
-    driver.say(&reading(true, &[device(0, 4, 0), device(1, 4, 0)]));
-    let mut kubelet = FakeKubelet::start(folder.path());
-    let _plugin = plugin(
-        folder.path(),
-        &driver,
+    let mut node = Node::start(
+        &[&reading(true, &[device(0, 4, 0), device(1, 4, 0)])],
         &["--resource-name=nvidia.com/gpu", "--share=device", "--list-variable=NVIDIA_VISIBLE_DEVICES"],
     );
-    let registration = kubelet.registration(SOON).await;
-    let mut client = kubelet.plugin(&registration.endpoint).await;
+    let mut client = node.client().await;
     let mut devices = client.watch().await;
     let healthy = |uuid: &str| (uuid.to_owned(), "Healthy".to_owned());
     let unhealthy = |uuid: &str| (uuid.to_owned(), "Unhealthy".to_owned());
     assert_eq!(devices.next(SOON).await, [healthy("GPU-0"), healthy("GPU-1")]);
     // An application's error changes nothing; a device's does, so the next message is the one about it.
-    driver.say(r#"{"event":{"uuid":"GPU-0","xid":31}}"#);
-    driver.say(r#"{"event":{"uuid":"GPU-1","xid":79}}"#);
+    node.driver.say(r#"{"event":{"uuid":"GPU-0","xid":31}}"#);
+    node.driver.say(r#"{"event":{"uuid":"GPU-1","xid":79}}"#);
     assert_eq!(devices.next(SOON).await, [healthy("GPU-0"), unhealthy("GPU-1")]);
     // A driver that can not be asked vouches for no device, and then it can be asked again.
-    driver.say(r#"{"failure":"the driver is gone"}"#);
+    node.driver.say(r#"{"failure":"the driver is gone"}"#);
     assert_eq!(devices.next(SOON).await, [unhealthy("GPU-0"), unhealthy("GPU-1")]);
-    driver.say(&reading(true, &[device(0, 4, 0), device(1, 4, 0)]));
+    node.driver.say(&reading(true, &[device(0, 4, 0), device(1, 4, 0)]));
     assert_eq!(devices.next(SOON).await, [healthy("GPU-0"), unhealthy("GPU-1")]);
     let allocated = client.allocate(&["GPU-0".to_owned()]).await.expect("an allocation");
     assert_eq!(allocated.envs["NVIDIA_VISIBLE_DEVICES"], "GPU-0");
@@ -92,14 +109,14 @@ async fn health_follows_the_driver() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_whose_errors_nobody_would_hear_is_unhealthy() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let driver = Driver::new();
-    driver.say(r#"{"unwatched":{"uuid":"GPU-1","why":"unknown error"}}"#);
-    driver.say(&reading(true, &[device(0, 4, 0), device(1, 4, 0)]));
-    let mut kubelet = FakeKubelet::start(folder.path());
-    let _plugin = plugin(folder.path(), &driver, &["--resource-name=nvidia.com/gpu", "--share=device"]);
-    let registration = kubelet.registration(SOON).await;
-    let mut client = kubelet.plugin(&registration.endpoint).await;
+    let mut node = Node::start(
+        &[
+            r#"{"unwatched":{"uuid":"GPU-1","why":"unknown error"}}"#,
+            &reading(true, &[device(0, 4, 0), device(1, 4, 0)]),
+        ],
+        &["--resource-name=nvidia.com/gpu", "--share=device"],
+    );
+    let mut client = node.client().await;
     let listed = client.watch().await.next(SOON).await;
     let healths: Vec<&str> = listed.iter().map(|(_, health)| health.as_str()).collect();
     assert_eq!(healths, ["Healthy", "Unhealthy"]);
@@ -107,16 +124,14 @@ async fn a_device_whose_errors_nobody_would_hear_is_unhealthy() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_that_comes_later_is_given_to_pods_by_its_name() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let driver = Driver::new();
-    driver.say(&reading(true, &[device(0, 4, 0)]));
-    let mut kubelet = FakeKubelet::start(folder.path());
-    let _plugin = plugin(folder.path(), &driver, &["--resource-name=nvidia.com/gpu", "--share=device"]);
-    let registration = kubelet.registration(SOON).await;
-    let mut client = kubelet.plugin(&registration.endpoint).await;
+    let mut node = Node::start(
+        &[&reading(true, &[device(0, 4, 0)])],
+        &["--resource-name=nvidia.com/gpu", "--share=device"],
+    );
+    let mut client = node.client().await;
     let mut devices = client.watch().await;
     assert_eq!(devices.next(SOON).await.len(), 1);
-    driver.say(&reading(true, &[device(0, 4, 0), device(1, 4, 0)]));
+    node.driver.say(&reading(true, &[device(0, 4, 0), device(1, 4, 0)]));
     assert_eq!(devices.next(SOON).await[1].1, "Healthy");
     let allocated = client.allocate(&["GPU-1".to_owned()]).await.expect("an allocation");
     assert_eq!(allocated.cdi_devices[0].name, "plimsoll.dev/gpu=GPU-1");
@@ -126,26 +141,24 @@ async fn a_device_that_comes_later_is_given_to_pods_by_its_name() {
         let devices = specification["devices"].as_array().expect("devices").iter();
         devices.map(|device| device["name"].as_str().expect("a name").to_owned()).collect()
     };
-    assert_eq!(names(folder.path()), ["GPU-0", "GPU-1"]);
+    assert_eq!(names(node.folder.path()), ["GPU-0", "GPU-1"]);
     // One that is away for a while keeps its name: containers that have it may be started anew.
-    driver.say(&reading(true, &[device(1, 4, 0), device(2, 4, 0)]));
+    node.driver.say(&reading(true, &[device(1, 4, 0), device(2, 4, 0)]));
     let listed = devices.next(SOON).await;
     assert!(listed.contains(&("GPU-0".to_owned(), "Unhealthy".to_owned())), "{listed:?}");
-    assert_eq!(names(folder.path()), ["GPU-0", "GPU-1", "GPU-2"]);
+    assert_eq!(names(node.folder.path()), ["GPU-0", "GPU-1", "GPU-2"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_ends_is_started_again() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let driver = Driver::new();
-    driver.say(&reading(true, &[device(0, 4, 0)]));
-    let mut kubelet = FakeKubelet::start(folder.path());
-    let _plugin = plugin(folder.path(), &driver, &["--resource-name=nvidia.com/gpu", "--share=device"]);
-    let registration = kubelet.registration(SOON).await;
-    let mut client = kubelet.plugin(&registration.endpoint).await;
+    let mut node = Node::start(
+        &[&reading(true, &[device(0, 4, 0)])],
+        &["--resource-name=nvidia.com/gpu", "--share=device"],
+    );
+    let mut client = node.client().await;
     let mut devices = client.watch().await;
     assert_eq!(devices.next(SOON).await.len(), 1);
-    driver.end();
+    node.driver.end();
     assert_eq!(devices.next(SOON).await[0].1, "Unhealthy");
     assert_eq!(devices.next(SOON).await[0].1, "Healthy");
 }
