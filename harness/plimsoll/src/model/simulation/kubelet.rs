@@ -117,7 +117,7 @@ impl<S: Sink> Simulation<'_, '_, S> {
         }
     }
 
-    /// A pod's last container has ended; whoever waits for that goes on.
+    /// A pod's last container has ended.
     pub(super) fn pod_stopped(&mut self, node: usize, pod: usize) {
         let cleanup = self.draw(|own| own.cleanup);
         if self.world.prepared.storage {
@@ -135,6 +135,7 @@ impl<S: Sink> Simulation<'_, '_, S> {
         self.world.now + turns + self.draw(|own| own.end)
     }
 
+    /// The eviction manager goes on if it waits for this pod.
     fn is_killed(&mut self, node: usize, pod: usize, cleanup: Micros) {
         let own = &mut self.world.nodes[node];
         if own.awaited == Some(pod) {
@@ -214,8 +215,7 @@ impl World<'_> {
     fn active(&mut self, node: usize) -> Vec<usize> {
         let Self { nodes, pods, now, .. } = self;
         let own = &mut nodes[node];
-        own.unnoticed
-            .retain(|(pod, until)| until > now && pods[*pod].fate.is_none() && pods[*pod].deletion.is_none());
+        own.unnoticed.retain(|(pod, until)| until > now && !pods[*pod].is_going());
         own.pods.iter().copied().chain(own.unnoticed.iter().map(|(pod, _)| *pod)).collect()
     }
 

@@ -37,25 +37,11 @@ pub(super) fn judge(context: &Context<'_>, signal: &str, lasting: &Lasting, case
         let to = eviction.decided.latest;
         let spells = context.history.spells(node, signal, threshold.value, from, to);
         let Some(spell) = spells.last() else {
-            if before.is_none() {
-                match crossed_between_samples(context, eviction, signal, &threshold) {
-                    // Of a least time no more is known than that the crossing came after that sample.
-                    Some((bounds, what, sample)) if lasting.at_least.is_none() => {
-                        case.doubts(context.history.unsampled(node, from, to));
-                        let evidence = std::iter::once(sample).chain(eviction.pod.evidence.clone());
-                        bounds.judge(&what, lasting, evidence, case);
-                    }
-                    _ => {
-                        let text = format!(
-                            "no sample of {node} shows {signal} below {} before {name} was evicted",
-                            words::amount(signal.name(), threshold.value)
-                        );
-                        case.doubt(text, eviction.pod.evidence.clone());
-                        case.doubts(context.history.unsampled(node, from, to));
-                    }
-                }
-            }
             // With an eviction before it, this one made up for the minimum reclaim, and nothing was crossed.
+            if before.is_none() {
+                judge_between_samples(context, eviction, &threshold, lasting, case);
+                case.doubts(context.history.unsampled(node, from, to));
+            }
             continue;
         };
         let crossed = spell.first.moment();
@@ -78,14 +64,39 @@ pub(super) fn judge(context: &Context<'_>, signal: &str, lasting: &Lasting, case
     }
 }
 
-/// The time from a crossing that no sample shows, since the kubelet looked between two of them: its message says what was available
-/// then. The crossing came after the last sample before the eviction.
-fn crossed_between_samples(
+/// Judges an eviction before which no sample shows the threshold crossed.
+fn judge_between_samples(
     context: &Context<'_>,
     eviction: &Eviction<'_>,
-    signal: Signal,
+    threshold: &Threshold,
+    lasting: &Lasting,
+    case: &mut Case,
+) {
+    // Of a least time no more is known than that the crossing came after the last sample.
+    let bounds = lasting.at_least.is_none().then(|| between_samples(context, eviction, threshold)).flatten();
+    let evidence = eviction.pod.evidence.clone();
+    if let Some((bounds, what, sample)) = bounds {
+        bounds.judge(&what, lasting, std::iter::once(sample).chain(evidence), case);
+    } else {
+        let text = format!(
+            "no sample of {} shows {} below {} before {} was evicted",
+            eviction.node(),
+            threshold.signal,
+            words::amount(threshold.signal.name(), threshold.value),
+            eviction.pod.name
+        );
+        case.doubt(text, evidence);
+    }
+}
+
+/// The time from a crossing that no sample shows, since the kubelet looked between two of them: its message says what was available
+/// then. The crossing came after the last sample before the eviction.
+fn between_samples(
+    context: &Context<'_>,
+    eviction: &Eviction<'_>,
     threshold: &Threshold,
 ) -> Option<(Bounds, String, Evidence)> {
+    let signal = threshold.signal;
     let available = eviction.what.figures.as_ref()?.available?;
     if available >= threshold.value {
         return None;
